@@ -1,0 +1,44 @@
+"""How Sphinx builds the documentation. `nox -s docs` runs it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+
+project = "trio_ws"
+author = "the trio_ws authors"
+project_copyright = "2026, the trio_ws authors"
+release = version = version_of("trio_ws")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib_trio",
+    "myst_parser",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"trio_ws {version}"
+
+# sphinxcontrib_trio knows async functions and context managers by way of autodoc's documenter classes,
+# which Sphinx 9 no longer uses by default. Without them an async context manager loses its "async with".
+autodoc_use_legacy_class_based = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# The sections of our docstrings that napoleon does not know.
+napoleon_custom_sections = ["Cancellation"]
+
+# No intersphinx: the build uses no network. Hence references into other projects have no target here.
+nitpicky = True
+nitpick_ignore_regex = [
+    # The standard library and our dependencies: not in this documentation.
+    (r"py:.*", r"(collections|enum|http|logging|os|re|signal|socket|ssl|types|typing)\..*"),
+    (r"py:.*", r"(attrs?|h11|trio|wsproto)\..*"),
+    # Builtins and what type hints are made of.
+    (r"py:.*", r"(Any|AsyncIterable|AsyncIterator|Awaitable|Callable)"),
+    (r"py:.*", r"(Iterable|Iterator|Literal|Mapping|Sequence)"),
+    (r"py:.*", r"(None|TypeError|ValueError|OSError|TimeoutError|RuntimeError|KeyboardInterrupt|Exception)"),
+    (r"py:class", r"(bool|bytes|bytearray|dict|float|int|list|memoryview|object|set|str|tuple|frozenset)"),
+]

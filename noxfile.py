@@ -1,0 +1,83 @@
+"""The project's chores. `nox -l` lists them, `nox -s lint` runs one; CONTRIBUTING.md says when."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "typing", "tests", "docs"]
+# A Python that is not installed is no failure of this project: nox says that it skips the session.
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against an installed wheel's dependencies; arguments go to pytest."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Run only the tests against other implementations."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("ruff")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types: inside the package, of the public API, and as a user of the API sees them."""
+    session.install(".[test]", "mypy", "pyright")
+    session.run("mypy", "--strict", "trio_ws", "tests/typing_api.py")
+    session.run("pyright", "--verifytypes", "trio_ws", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; every warning is an error."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def autobahn(session: nox.Session) -> None:
+    """Run the Autobahn test suite against the server and the client (needs Python 2.7)."""
+    python2 = find_python2()
+    if python2 is None:
+        session.skip("the Autobahn test suite runs on Python 2.7, which is not installed")
+    # Later versions of virtualenv no longer make environments for Python 2.7.
+    session.install(".", "virtualenv<20.22")
+    suite = session.cache_dir / "autobahntestsuite"
+    if not (suite / "bin" / "wstest").exists():
+        session.run("virtualenv", "--quiet", f"--python={python2}", str(suite))
+        session.run(
+            str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True
+        )
+    reports = Path(session.create_tmp())
+    session.run(
+        "python", "tests/interop/autobahn_echo.py", str(suite / "bin" / "wstest"), str(reports.absolute())
+    )
+
+
+def find_python2() -> Path | None:
+    """Where Python 2.7 is, on PATH or in pyenv. A pyenv shim may be there and still not run: try each."""
+    pyenv = sorted(Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))
+    for python in [Path("python2.7"), *pyenv]:
+        try:
+            subprocess.run([python, "-c", ""], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python
+    return None

@@ -1,0 +1,156 @@
+"""A peer made of bytes: it can send what no library would, and it knows nothing of trio_ws or wsproto."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import trio
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 §1.3
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
+
+REQUEST = (
+    "GET /chat HTTP/1.1\r\n"
+    "Host: localhost\r\n"
+    "Upgrade: websocket\r\n"
+    "Connection: Upgrade\r\n"
+    f"Sec-WebSocket-Key: {KEY}\r\n"
+    "Sec-WebSocket-Version: 13\r\n"
+    "\r\n"
+).encode()
+
+
+class Frame(NamedTuple):
+    opcode: int
+    payload: bytes
+    fin: bool = True
+    masked: bool = False
+
+    @property
+    def close_code(self) -> int:
+        return struct.unpack("!H", self.payload[:2])[0] if self.payload else 1005
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bool = True, rsv: int = 0) -> bytes:
+    """One frame as bytes; ``mask=True`` as clients send it."""
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    flag = mask << 7
+    if len(payload) < 126:
+        head += bytes([flag | len(payload)])
+    elif len(payload) < 2**16:
+        head += struct.pack("!BH", flag | 126, len(payload))
+    else:
+        head += struct.pack("!BQ", flag | 127, len(payload))
+    if not mask:
+        return head + payload
+    key = b"\x01\x02\x03\x04"
+    return head + key + bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
+
+
+def close(code: int | None = 1000, reason: bytes = b"", *, mask: bool = True) -> bytes:
+    return frame(CLOSE, b"" if code is None else struct.pack("!H", code) + reason, mask=mask)
+
+
+def frames(data: bytes) -> Iterator[Frame]:
+    """The whole frames at the beginning of ``data``; use :func:`torn` to see whether anything is left."""
+    for parsed, _ in _split(data):
+        yield parsed
+
+
+def torn(data: bytes) -> bytes:
+    """What is left of ``data`` behind its last whole frame."""
+    end = 0
+    for _, end in _split(data):
+        pass
+    return data[end:]
+
+
+def _split(data: bytes) -> Iterator[tuple[Frame, int]]:
+    position = 0
+    while len(data) - position >= 2:
+        first, second = data[position], data[position + 1]
+        start, size = position + 2, second & 127
+        extended = {126: 2, 127: 8}.get(size, 0)
+        if len(data) < start + extended:
+            return
+        if extended:
+            size = int.from_bytes(data[start : start + extended])
+            start += extended
+        key = b"\0\0\0\0"
+        if second & 128:
+            key, start = data[start : start + 4], start + 4
+        if len(data) < start + size:
+            return
+        payload = data[start : start + size]
+        if any(key):
+            payload = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
+        position = start + size
+        yield Frame(first & 15, payload, bool(first & 128), bool(second & 128)), position
+
+
+class RawPeer:
+    """Either side of a WebSocket on a stream, byte by byte."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        #: Everything received behind the opening handshake and not taken by :meth:`receive` yet.
+        self.buffer = b""
+
+    async def send(self, *data: bytes) -> None:
+        await self.stream.send_all(b"".join(data))
+
+    async def read_head(self) -> bytes:
+        while b"\r\n\r\n" not in self.buffer:
+            data = await self.stream.receive_some()
+            assert data, f"the stream ended in the middle of a head: {self.buffer!r}"
+            self.buffer += data
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        return head + b"\r\n\r\n"
+
+    async def open_as_client(self, request: bytes = REQUEST) -> bytes:
+        """Do a client's opening handshake; return the server's response head, which must be a 101."""
+        await self.send(request)
+        head = await self.read_head()
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return head
+
+    async def open_as_server(self) -> bytes:
+        """Do a server's opening handshake; return the client's request head."""
+        import base64
+        import hashlib
+
+        head = await self.read_head()
+        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+        digest = hashlib.sha1(key.split(b":")[1].strip() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        await self.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        )
+        return head
+
+    async def receive(self) -> Frame | None:
+        """The next frame, or None at the end of the stream, which must not come in the middle of one."""
+        while True:
+            for parsed, end in _split(self.buffer):
+                self.buffer = self.buffer[end:]
+                return parsed
+            data = await self.stream.receive_some()
+            if not data:
+                assert not self.buffer, f"the stream ended in the middle of a frame: {self.buffer[:20]!r}..."
+                return None
+            self.buffer += data
+
+    async def read_to_end(self) -> bytes:
+        """Everything until the end of the stream, also an end by failure."""
+        data = self.buffer
+        try:
+            while chunk := await self.stream.receive_some():
+                data += chunk
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self.buffer = b""
+        return data

@@ -1,0 +1,64 @@
+"""A WebSocket connection that behaves like every other Trio resource."""
+
+from __future__ import annotations
+
+from ._client.connect import connect_websocket, open_websocket, wrap_client_stream
+from ._connection.connection import ConnectionStatistics, WebSocketConnection
+from ._errors import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConnectionRejected,
+    HandshakeError,
+    HandshakeTimeout,
+    InvalidURL,
+    LocalHandshakeError,
+    LocalProtocolError,
+    RemoteHandshakeError,
+    RemoteProtocolError,
+    WebSocketError,
+)
+from ._server.serve import open_websocket_server, serve_websocket, wrap_server_stream
+from ._server.server import ServerStatistics, WebSocketServer
+from ._server.upgrade import Upgrade, receive_upgrade
+from ._values import CloseCode, CloseReason, Headers, Request, Response
+from ._version import __version__
+
+__all__ = [
+    "CloseCode",
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ConnectionRejected",
+    "ConnectionStatistics",
+    "HandshakeError",
+    "HandshakeTimeout",
+    "Headers",
+    "InvalidURL",
+    "LocalHandshakeError",
+    "LocalProtocolError",
+    "RemoteHandshakeError",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "ServerStatistics",
+    "Upgrade",
+    "WebSocketConnection",
+    "WebSocketError",
+    "WebSocketServer",
+    "__version__",
+    "connect_websocket",
+    "open_websocket",
+    "open_websocket_server",
+    "receive_upgrade",
+    "serve_websocket",
+    "wrap_client_stream",
+    "wrap_server_stream",
+]
+
+for _name in __all__:
+    # Tracebacks and docs then say trio_ws.WebSocketConnection, not where it happens to be defined.
+    if not _name.startswith("__"):
+        globals()[_name].__module__ = __name__
+del _name

@@ -1,0 +1,66 @@
+"""One message in several parts: sending it as it is made, receiving it as it arrives (RFC 6455 §5.4)."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import trio
+
+from .._errors import ConnectionClosedError, LocalProtocolError
+from .inbox import Assembly
+from .session import Session
+
+__all__ = ["FragmentChannel", "FragmentedMessage"]
+
+
+class FragmentedMessage:
+    """``async with`` this while sending one message in fragments; nobody else's data frames come in between."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._kind: type[str] | type[bytes] | None = None
+
+    async def send(self, data: str | bytes) -> None:
+        if self._kind is not None and not isinstance(data, self._kind):
+            raise LocalProtocolError("the fragments of one message must be all text or all binary")
+        await self._session.send_frame(data, finished=False)
+        self._kind = str if isinstance(data, str) else bytes
+
+    async def __aenter__(self) -> FragmentedMessage:
+        await self._session.begin_fragmented()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        complete = False
+        try:
+            if self._kind is not None and error is None:
+                # Which fragment is the last is known only now, so the message ends with an empty one.
+                await self._session.send_frame(self._kind(), finished=True)
+                complete = True
+        finally:
+            self._session.end_fragmented(begun=self._kind is not None, complete=complete)
+
+
+class FragmentChannel(trio.abc.ReceiveChannel["str | bytes"]):
+    """The pieces of one incoming message."""
+
+    def __init__(self, session: Session, assembly: Assembly, source: trio.MemoryReceiveChannel[str | bytes]) -> None:
+        self._session = session
+        self._assembly = assembly
+        self._source = source
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._source.receive()
+        except trio.EndOfChannel:
+            if self._assembly.complete:
+                raise
+            error = self._session.error()
+            # Never ConnectionClosedOK, which would look like the end of the message.
+            raise ConnectionClosedError(error.reason) from error.__cause__
+
+    async def aclose(self) -> None:
+        self._source.close()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,210 @@
+"""Messages on their way from the reader to whoever receives them.
+
+A memory channel of ``max_queue`` messages is all that is ever kept for a consumer that does not come: when it is
+full, what is left of the present read waits beside it (``full``), the reader stops reading, and the peer slows down.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+
+import trio
+
+from .._wire.protocol import Piece
+
+__all__ = ["Assembly", "Inbox"]
+
+
+class Assembly:
+    """One message that arrives in pieces: put together here, or streamed to a consumer that claimed it."""
+
+    def __init__(self, kind: type[str] | type[bytes]) -> None:
+        self.kind = kind
+        # Joined as they come: a message of a million tiny pieces costs its bytes, not a million objects.
+        self._text = io.StringIO()
+        self._bytes = bytearray()
+        self._sink: trio.MemorySendChannel[str | bytes] | None = None
+        #: Whether all of it has been handed to the consumer.
+        self.complete = False
+
+    @property
+    def claimed(self) -> bool:
+        return self._sink is not None
+
+    def add(self, data: str | bytes) -> None:
+        if isinstance(data, str):
+            self._text.write(data)
+        else:
+            self._bytes += data
+
+    def whole(self) -> str | bytes:
+        return self._text.getvalue() if self.kind is str else bytes(self._bytes)
+
+    def claim(self, max_queue: int) -> trio.MemoryReceiveChannel[str | bytes]:
+        """From now on the pieces go to the channel returned; the first of them is all that came so far."""
+        self._sink, source = trio.open_memory_channel[str | bytes](max_queue)
+        so_far = self.whole()
+        if so_far:
+            self._sink.send_nowait(so_far)
+        self._text = io.StringIO()
+        self._bytes = bytearray()
+        return source
+
+    def put_nowait(self, data: str | bytes) -> None:
+        assert self._sink is not None
+        self._sink.send_nowait(data)
+
+    async def put(self, data: str | bytes) -> None:
+        assert self._sink is not None
+        await self._sink.send(data)
+
+    def finish(self) -> None:
+        self.complete = True
+        self.close()
+
+    def close(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+
+
+#: What waits for room: a message for the queue (no assembly), or for the consumer of an assembly a piece or
+#: (None) the end.
+_Waiting = tuple[Assembly | None, "str | bytes | None"]
+
+
+class Inbox:
+    """The queue of one connection, and what surrounds it."""
+
+    def __init__(self, max_queue: int) -> None:
+        self._max_queue = max_queue
+        self._queue, self._source = trio.open_memory_channel[str | bytes](max_queue)
+        self._waiting: deque[_Waiting] = deque()
+        self._assembly: Assembly | None = None
+        self._room = trio.CancelScope()
+        self._changed: trio.Event | None = None
+        self._discarding = False
+
+    # The reader's side
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits for room, so that reading has to stop."""
+        return bool(self._waiting)
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait in the queue."""
+        return self._source.statistics().current_buffer_used
+
+    def put(self, item: str | bytes | Piece) -> None:
+        """Take one message, or a piece of one. Never waits; look at :attr:`full` afterwards."""
+        if self._discarding:
+            return
+        if isinstance(item, Piece):
+            self._put_piece(item)
+        else:
+            self._put(None, item)
+
+    def _put_piece(self, piece: Piece) -> None:
+        assembly = self._assembly
+        if assembly is None:
+            assembly = self._assembly = Assembly(str if isinstance(piece.data, str) else bytes)
+        if piece.finished:
+            self._assembly = None
+        if not assembly.claimed:
+            assembly.add(piece.data)
+            if piece.finished:
+                self._put(None, assembly.whole())
+            else:
+                self._notify()
+            return
+        if piece.data:
+            self._put(assembly, piece.data)
+        if piece.finished:
+            self._put(assembly, None)
+
+    def _put(self, assembly: Assembly | None, data: str | bytes | None) -> None:
+        if not self._waiting:
+            try:
+                self._hand_over(assembly, data)
+                return
+            except trio.WouldBlock:
+                pass
+        self._waiting.append((assembly, data))
+
+    def _hand_over(self, assembly: Assembly | None, data: str | bytes | None) -> None:
+        try:
+            if data is None:
+                assert assembly is not None
+                assembly.finish()
+            elif assembly is None:
+                self._queue.send_nowait(data)
+            else:
+                assembly.put_nowait(data)
+        except trio.BrokenResourceError:
+            pass  # the consumer of this message left before its end: the rest of it is dropped
+        self._notify()
+
+    async def wait_for_room(self) -> None:
+        """Return when nothing waits any longer: it was taken, or it is discarded. A cancelled wait loses nothing."""
+        with trio.CancelScope() as self._room:
+            while self._waiting and not self._discarding:
+                assembly, data = self._waiting[0]
+                try:
+                    if data is None:
+                        self._hand_over(assembly, data)
+                    elif assembly is None:
+                        await self._queue.send(data)
+                    else:
+                        await assembly.put(data)
+                except trio.BrokenResourceError:
+                    pass  # as in _hand_over()
+                self._waiting.popleft()
+                self._notify()
+        if self._discarding:
+            self._waiting.clear()
+
+    def discard(self) -> None:
+        """Keep what is in the queue, and nothing else: nobody is going to make room."""
+        self._discarding = True
+        self._room.cancel()
+
+    def close(self) -> None:
+        """Nothing more will come. What is in the queue can still be received."""
+        self._queue.close()
+        if self._assembly is not None:
+            self._assembly.close()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    # The consumer's side; each raises trio.EndOfChannel when nothing more will come
+
+    def receive_nowait(self) -> str | bytes:
+        return self._source.receive_nowait()
+
+    async def receive(self) -> str | bytes:
+        return await self._source.receive()
+
+    async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:
+        """Wait for the next message to begin, and get its pieces as they arrive. A cancelled wait loses nothing."""
+        while True:
+            try:
+                message = self._source.receive_nowait()
+            except trio.WouldBlock:
+                # Pieces may be claimed only when no message in front of them is still waiting for room.
+                if self._assembly is not None and not self._assembly.claimed and not self._waiting:
+                    return self._assembly, self._assembly.claim(self._max_queue)
+            else:
+                assembly = Assembly(str if isinstance(message, str) else bytes)
+                source = assembly.claim(1)
+                assembly.put_nowait(message)
+                assembly.finish()
+                return assembly, source
+            if self._changed is None:
+                self._changed = trio.Event()
+            await self._changed.wait()

@@ -1,0 +1,483 @@
+"""The life of one connection: its reader task, its closing handshake, its deadlines.
+
+One task, :meth:`Session.run`, reads; whoever has something to send writes (``writer.py``); what was received waits in
+the inbox (``inbox.py``). The reader also owns the end: every way in which a connection can close leads to
+:meth:`_conclude`, which settles the reason once and wakes everyone, and to the ``finally`` of :meth:`run`, which
+closes the stream. The task never waits for the peer without a deadline, and there is a single timer: the deadline of
+the reader's cancel scope is whichever of these is next.
+
+* ``_pong_deadline``: the peer has to give a sign of life. Stands still while our own reader waits for room (law 3).
+* ``_stall_deadline``: a write has to go on (law 4).
+* ``_close_deadline``: the closing handshake has to be over (law 4).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal
+
+import attrs
+import trio
+
+from .._errors import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from .._options import ConnectionOptions
+from .._values import CloseCode, CloseReason, quote
+from .._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
+from .inbox import Inbox
+from .keepalive import Keepalive
+from .transport import linger, make_transport
+from .writer import Writer
+
+__all__ = ["Session"]
+
+#: A frame's header is at most this long, mask included (RFC 6455 §5.2).
+_MAX_HEADER = 14
+
+_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@attrs.define(eq=False)
+class _SentPing:
+    sent_at: float
+    answered: trio.Event | None
+    latency: float | None = None
+
+
+class Session:
+    """Everything behind one :class:`~trio_ws.WebSocketConnection`.
+
+    Args:
+        stream: Where the opening handshake has just been completed.
+        role: Which side of it we are.
+        initial_data: Bytes from the peer that came right behind the handshake.
+        clock: Says when to send a ping. Whoever brings it also runs it.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        role: Role,
+        options: ConnectionOptions,
+        *,
+        initial_data: bytes,
+        clock: Keepalive,
+    ) -> None:
+        self.id = os.urandom(4).hex()
+        self.role = role
+        self.options = options
+        self.log = logging.getLogger(f"trio_ws.{role}")
+        self._debug = self.log.isEnabledFor(logging.DEBUG)
+        self._transport = make_transport(stream)
+        self._protocol = Protocol(role, max_size=options.max_size, max_fragments=options.fragments)
+        self.inbox = Inbox(options.max_queue)
+        self._clock = clock
+        self._initial_data = initial_data
+        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self.writer = Writer(
+            self._transport,
+            write_limit=options.write_limit,
+            spawn=self._spawn,
+            on_broken=self._write_failed,
+            on_progress=self._sign_of_life,
+        )
+        self._fragmenting: trio.Event | None = None
+        self._pings: dict[bytes, _SentPing] = {}
+        self.latency: float | None = None
+        self._pong_deadline = self._stall_deadline = self._close_deadline = math.inf
+        # The closing handshake, as far as it has come.
+        self._sent: Close | None = None
+        self._received: Close | None = None
+        self._closed_by: Literal["local", "remote"] | None = None
+        self._cause: BaseException | None = None
+        self._farewell: Close | None = None
+        self._over = False
+        self.reason: CloseReason | None = None
+        self._half_reason: CloseReason | None = None
+        #: Set when the reason is settled.
+        self.closed = trio.Event()
+        #: Set when the stream is closed as well and the reader has ended.
+        self.done = trio.Event()
+        self.messages_sent = self.messages_received = self.bytes_sent = self.bytes_received = 0
+
+    # The reader
+
+    def start(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._clock.add(self)
+        self.log.debug("%s opened", self.id)
+        nursery.start_soon(self.run)
+
+    def _spawn(self, task: Callable[[], Awaitable[object]]) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(task)
+
+    async def run(self) -> None:
+        """Read until the connection is over, then close the stream. Raises nothing but a bug of ours (law 10)."""
+        try:
+            try:
+                await self._live()
+            except (trio.Cancelled, KeyboardInterrupt):
+                self._farewell = self._farewell or Close(CloseCode.GOING_AWAY)
+                raise
+            finally:
+                await self._leave()
+            # The stream is closed; what the peer sent before that is still the consumer's.
+            await self.inbox.wait_for_room()
+        finally:
+            self.inbox.close()
+            self.done.set()
+
+    async def _live(self) -> None:
+        try:
+            while not self._over:
+                with trio.CancelScope(deadline=self._next_deadline()) as self._scope:
+                    await self._read()
+                    await self._part()
+                    self._over = True
+                self._look_at_deadlines()
+        except _BROKEN as exc:
+            self._cause = self._cause or exc
+
+    async def _leave(self) -> None:
+        """Close the stream without waiting, with a close frame in front where that costs no waiting (law 7)."""
+        try:
+            if self._farewell is not None and self.reason is None and self._sent is None and not self.writer.busy:
+                self._sent, self._closed_by = self._farewell, "local"
+                await self.writer.last_words(self._protocol.close(self._farewell))
+            self._conclude()
+            self.writer.broken = True
+        finally:
+            await self._transport.close()
+
+    async def _read(self) -> None:
+        """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
+        data, self._initial_data = self._initial_data, b""
+        while True:
+            if data:
+                self.bytes_received += len(data)
+                for event in self._protocol.feed(data):
+                    self._take(event)
+                if self.reason is not None:
+                    return
+            if self.inbox.full:
+                self._pong_deadline = math.inf
+                self._rearm()
+                await self.inbox.wait_for_room()
+            data = await self._transport.receive_some(self.options.read_limit)
+            if not data:
+                self._conclude()
+                return
+            self._sign_of_life()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, (str, bytes, Piece)):
+            if not isinstance(event, Piece) or event.finished:
+                self.messages_received += 1
+            self.inbox.put(event)
+        elif isinstance(event, Ping):
+            if self._protocol.open:
+                self.writer.post_pong(self._protocol.pong(event.payload))
+        elif isinstance(event, Pong):
+            self._take_pong(event.payload)
+        elif isinstance(event, Close):
+            self._take_close(event)
+        else:
+            self._fail(event)
+        if self._debug:
+            self.log.debug("%s < %s", self.id, _describe(event))
+
+    async def _part(self) -> None:
+        """End the stream in order: RFC 6455 §7.1.1 has the server close it first, and the client wait for that."""
+        if self._received is None and self._sent is None:
+            return
+        await self.writer.drained()
+        if self._received is None:
+            await linger(self._transport.stream, self.options.read_limit)
+        elif self.role == "server":
+            await self._transport.stream.aclose()
+        else:
+            while await self._transport.receive_some(self.options.read_limit):
+                pass
+
+    # Closing
+
+    def say_goodbye(self, close: Close) -> None:
+        """Begin the closing handshake, unless it has begun. Never waits; reading goes on until the peer answers."""
+        if self._sent is None and self.reason is None:
+            self._closed_by = self._closed_by or "local"
+            self._send_close(close)
+
+    async def aclose(self, close: Close) -> None:
+        self.say_goodbye(close)
+        self.inbox.discard()
+        try:
+            await self.done.wait()
+        except BaseException:
+            self.abort()
+            raise
+
+    def leave_now(self, close: Close) -> None:
+        """Close without waiting for anything, as a cancelled connection does."""
+        self._farewell = close
+        self.inbox.discard()
+        self.abort()
+
+    def abort(self) -> None:
+        """Have the reader close the stream at its next turn."""
+        self._over = True
+        self._scope.cancel()
+
+    def _send_close(self, close: Close) -> None:
+        self._sent = close
+        self.writer.post(self._protocol.close(close))
+        self._pong_deadline = self._stall_deadline = math.inf  # from here on it is the close deadline that counts
+        if self.options.close_timeout is not None:
+            self._close_deadline = trio.current_time() + self.options.close_timeout
+            self._rearm()
+        if self._debug:
+            self.log.debug("%s > %s", self.id, _describe(close))
+
+    def _take_close(self, close: Close) -> None:
+        self._received = close
+        self._closed_by = self._closed_by or "remote"
+        if self._sent is None:
+            # §5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it
+            # received."
+            self._send_close(Close(close.code))
+        self._conclude()
+
+    def _fail(self, failure: Failure) -> None:
+        """_Fail the WebSocket Connection_ (RFC 6455 §7.1.7)."""
+        self._cause = RemoteProtocolError(failure.reason)
+        if self._sent is None:
+            self._closed_by = "local"
+            reason = "".join(char for char in failure.reason if char.isprintable())
+            self._send_close(Close(failure.code, reason.encode()[:123].decode(errors="ignore")))
+        self._conclude()
+
+    def _write_failed(self, exc: BaseException) -> None:
+        """The stream may end in the middle of a frame: nobody may use it any longer (law 1)."""
+        self._sent = None  # the close frame would have been the last one, so it never got out
+        if not isinstance(exc, Exception):
+            exc = trio.BrokenResourceError("a send was cancelled when a part of its frame may have been sent")
+        self._cause = self._cause or exc
+        self._conclude()
+        self.abort()
+
+    def _look_at_deadlines(self) -> None:
+        """The reader was stopped by a deadline, or the peer's sign of life came in the same moment: find out which."""
+        now = trio.current_time()
+        if self._over:
+            pass
+        elif self._close_deadline <= now:
+            if self.writer.busy:
+                self._sent = None
+            self._over = True
+        elif self._pong_deadline <= now or self._stalled(now):
+            self._cause = TimeoutError(
+                "keepalive: the peer gave no sign of life for ping_interval + ping_timeout seconds"
+            )
+            self._farewell = Close(CloseCode.INTERNAL_ERROR, "keepalive timeout")
+            self._over = True
+        else:
+            self._stall_deadline = math.inf
+
+    def _conclude(self) -> None:
+        """Settle the reason, once, and wake everyone who waits (law 2)."""
+        if self.reason is not None:
+            return
+        self.reason = self._reason_so_far()
+        self._clock.remove(self)
+        for ping in self._pings.values():
+            if ping.answered is not None:
+                ping.answered.set()
+        self._pings.clear()
+        self._end_fragmented()
+        self.closed.set()
+        self.log.info("%s closed: %s", self.id, self.reason)
+
+    def _reason_so_far(self) -> CloseReason:
+        sent, received = self._sent, self._received
+        return CloseReason(
+            sent_code=sent.code if sent else None,
+            sent_reason=sent.reason if sent else "",
+            received_code=received.code if received else None,
+            received_reason=received.reason if received else "",
+            closed_by=self._closed_by if sent or received else None,
+        )
+
+    def is_end(self, error: ConnectionClosed) -> bool:
+        """Whether this is the end of this very connection, and not of another one that ended alike."""
+        return error.reason is self.reason or error.reason is self._half_reason
+
+    def error(self) -> ConnectionClosed:
+        """What everyone gets who uses a connection that is closed or closing; its cause is what failed underneath."""
+        if self.reason is None and self._half_reason is None:
+            self._half_reason = self._reason_so_far()
+        reason = self.reason or self._half_reason
+        assert reason is not None
+        error = (ConnectionClosedOK if reason.ok else ConnectionClosedError)(reason)
+        error.__cause__ = self._cause
+        return error
+
+    # Keepalive
+
+    def keep_alive(self) -> None:
+        """One visit of the clock: send a ping, and see to it that the peer has to answer."""
+        if not self._protocol.open:
+            return
+        interval, timeout = self.options.ping_interval, self.options.ping_timeout
+        if interval is not None and timeout is not None:
+            if self.writer.waiting_since is not None:
+                self._stall_deadline = self.writer.waiting_since + interval + timeout
+            if not self.inbox.full:
+                self._pong_deadline = min(self._pong_deadline, trio.current_time() + timeout)
+            self._rearm()
+        if not self.writer.held:
+            self._send_ping(None)
+
+    def _sign_of_life(self) -> None:
+        """The peer sent something, or took something that had to wait: it is there."""
+        if self._pong_deadline != math.inf or self._stall_deadline != math.inf:
+            self._pong_deadline = math.inf
+            self._rearm()
+
+    def _stalled(self, now: float) -> bool:
+        since = self.writer.waiting_since
+        interval, timeout = self.options.ping_interval, self.options.ping_timeout
+        return None not in (since, interval, timeout) and now - since >= interval + timeout  # type: ignore[operator]
+
+    def _next_deadline(self) -> float:
+        return min(self._pong_deadline, self._stall_deadline, self._close_deadline)
+
+    def _rearm(self) -> None:
+        self._scope.deadline = self._next_deadline()
+
+    def _send_ping(self, answered: trio.Event | None) -> bytes:
+        payload = os.urandom(4)
+        if answered is None:
+            # Of our own unanswered pings only the last is remembered.
+            self._pings = {key: ping for key, ping in self._pings.items() if ping.answered is not None}
+        self._pings[payload] = _SentPing(trio.current_time(), answered)
+        self.writer.post(self._protocol.ping(payload))
+        return payload
+
+    def _take_pong(self, payload: bytes) -> None:
+        if payload not in self._pings:
+            return  # §5.5.3: "A Pong frame MAY be sent unsolicited."
+        now = trio.current_time()
+        # A peer may answer only the last of several pings (§5.5.3), so a pong stands for all that were sent before.
+        for key in list(self._pings):
+            ping = self._pings.pop(key)
+            ping.latency = self.latency = now - ping.sent_at
+            if ping.answered is not None:
+                ping.answered.set()
+            if key == payload:
+                break
+
+    async def ping(self) -> float:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._protocol.open or self.reason is not None:
+            raise self.error()
+        answered = trio.Event()
+        payload = self._send_ping(answered)
+        sent = self._pings.get(payload)
+        try:
+            await answered.wait()
+        finally:
+            self._pings.pop(payload, None)
+        if sent is None or sent.latency is None:
+            raise self.error()
+        return sent.latency
+
+    # Messages
+
+    async def receive(self) -> str | bytes:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            try:
+                return self.inbox.receive_nowait()
+            except trio.WouldBlock:
+                return await self.inbox.receive()
+        except trio.EndOfChannel:
+            raise self.error() from self._cause
+
+    async def send(self, data: str | bytes) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._fragmenting is not None:
+            await self._fragmenting.wait()
+        await self.send_frame(data, finished=True)
+        self.messages_sent += 1
+
+    async def send_frame(self, data: str | bytes, *, finished: bool) -> None:
+        # How long the text will be in UTF-8 is known only when it is encoded, four bytes a character at most.
+        size = len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data)
+        try:
+            await self.writer.send(partial(self._encode, data, finished), size + _MAX_HEADER)
+        except ConnectionClosed:
+            raise
+        except _BROKEN:
+            raise self.error() from self._cause
+
+    def _encode(self, data: str | bytes, finished: bool) -> bytes:
+        if not self._protocol.open or self.reason is not None:
+            raise self.error()
+        frame = self._protocol.message(data, finished=finished)
+        self.bytes_sent += len(frame)
+        if self._debug:
+            self.log.debug("%s > %s", self.id, _describe(data if finished else Piece(data, finished)))
+        return frame
+
+    async def begin_fragmented(self) -> None:
+        """Wait until nobody else is in the middle of a message; then data frames are the caller's alone (§5.4)."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._fragmenting is not None:
+            await self._fragmenting.wait()
+        self._fragmenting = trio.Event()
+
+    def end_fragmented(self, *, begun: bool, complete: bool) -> None:
+        """The message is complete; or, once begun, it never will be, and then no other may follow it."""
+        if begun and complete:
+            self.messages_sent += 1
+        elif begun:
+            self.say_goodbye(Close(CloseCode.INTERNAL_ERROR, "message cut short"))
+        self._end_fragmented()
+
+    def _end_fragmented(self) -> None:
+        if self._fragmenting is not None:
+            self._fragmenting.set()
+            self._fragmenting = None
+
+
+def _describe(event: Event) -> str:
+    """A frame or message in a log line."""
+    if isinstance(event, (str, bytes)):
+        return f"{'text' if isinstance(event, str) else 'binary'} {len(event)} {quote(event[:60])}"
+    if isinstance(event, Piece):
+        return f"{'last piece' if event.finished else 'piece'} of {_describe(event.data)}"
+    return quote(event, 200)
+
+
+def check_message(message: object) -> str | bytes:
+    """The payload of a message the caller wants to send.
+
+    Only these types, because another one's memory might hold more than its owner means to show.
+    """
+    if isinstance(message, (str, bytes)):
+        return message
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    raise LocalProtocolError(
+        f"a message is str (text) or bytes, bytearray or memoryview (binary), not {type(message).__name__}"
+    )

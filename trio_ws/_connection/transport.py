@@ -1,0 +1,101 @@
+"""The stream under a connection: what the connection needs of it, and how it is ended.
+
+Any :class:`trio.abc.Stream` will do. A TCP or Unix socket can do one thing more, which is to take bytes without
+waiting; that is what lets a cancelled connection still say goodbye, and a pong go out without a task of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import trio
+
+__all__ = ["Transport", "linger", "make_transport"]
+
+#: Seconds a stream that cannot tell whether it would wait may take for the last frame of a cancelled connection:
+#: ample for the few turns of the scheduler that a stream with room needs, and nobody's idea of waiting.
+_BLINK = 0.01
+
+
+class Transport:
+    """Any Trio stream."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+
+    async def receive_some(self, limit: int) -> bytes:
+        return bytes(await self.stream.receive_some(limit))
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        await self.stream.send_all(data)
+
+    def send_nowait(self, data: bytes) -> int:
+        """Write what can be written without waiting; return how many bytes that was. It may be 0, always."""
+        return 0
+
+    async def send_last(self, data: bytes) -> None:
+        """Write the last frame of a connection that is being cancelled: without waiting, or not at all."""
+        with (
+            trio.move_on_after(_BLINK, shield=True),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            await self.stream.send_all(data)
+
+    async def close(self) -> None:
+        """Close at once, without regard for what the peer has not read yet. Never waits, never raises."""
+        with (
+            trio.CancelScope(shield=True),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError),
+        ):
+            await trio.aclose_forcefully(self.stream)
+
+
+class SocketTransport(Transport):
+    """A stream that is a plain socket."""
+
+    stream: trio.SocketStream
+
+    def send_nowait(self, data: bytes) -> int:
+        trio_socket = self.stream.socket
+        if trio_socket.fileno() == -1:
+            raise trio.ClosedResourceError("the socket was closed")
+        # Trio's socket has no way to send without a checkpoint, so borrow its file descriptor for one call.
+        # Family, type and protocol are given, so this costs no system call of its own.
+        borrowed = socket.socket(trio_socket.family, trio_socket.type, trio_socket.proto, fileno=trio_socket.fileno())
+        try:
+            borrowed.setblocking(False)  # it is, but socket.setdefaulttimeout() would make Python wait all the same
+            return borrowed.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+        finally:
+            borrowed.detach()
+
+    async def send_last(self, data: bytes) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            self.send_nowait(data)
+
+
+def make_transport(stream: trio.abc.Stream) -> Transport:
+    return SocketTransport(stream) if isinstance(stream, trio.SocketStream) else Transport(stream)
+
+
+async def linger(stream: trio.abc.Stream, read_limit: int) -> None:
+    """Tell the peer that nothing more comes, and read (and forget) what it still sends until it is done too.
+
+    A TCP socket that is closed with unread input sends RST, which may destroy what the peer has not read yet:
+    the close frame or the HTTP answer that says what was wrong. The caller brings the deadline.
+    """
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        if isinstance(stream, trio.SSLStream):
+            # TLS has no half-close that Trio would offer. unwrap() sends our close_notify first of all; it
+            # then fails if the peer still sends data, which is no reason to stop here.
+            with suppress(trio.BrokenResourceError):
+                await stream.unwrap()
+            stream = stream.transport_stream
+        if isinstance(stream, trio.abc.HalfCloseableStream):
+            await stream.send_eof()
+            while await stream.receive_some(read_limit):
+                pass

@@ -1,0 +1,186 @@
+"""The write side of one connection: whole frames, one after the other, from whichever task has one.
+
+There is no writer task. A sender that finds nobody writing writes from its own task. One that finds somebody
+writing leaves its frame behind if ``write_limit`` has room for it, and waits in line otherwise. Control frames
+never wait: pings, pongs and the close frame are posted, and go out at once or right behind the frame that is
+being written.
+
+The invariant (law 1): once a write has begun, either all of it reaches the stream or ``broken`` is set in the same
+turn of the scheduler and not a byte follows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from .transport import Transport
+
+__all__ = ["Writer"]
+
+#: A write that took longer than this many seconds waited for the peer to take bytes. That it ended is a sign of life.
+_WAITED = 0.05
+
+
+class Writer:
+    """Serialises the frames of one connection.
+
+    Args:
+        transport: Where they go.
+        write_limit: Bytes of frames that may be left behind for the task that is writing.
+        spawn: Starts a task in the connection's nursery; used where a posted frame cannot be written at once.
+        on_broken: Called once, synchronously, when a write failed or was cancelled: the stream may end in half a frame.
+        on_progress: Called when a write that had to wait went on: the peer is reading.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        write_limit: int,
+        spawn: Callable[[Callable[[], Awaitable[object]]], None],
+        on_broken: Callable[[BaseException], None],
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._write_limit = write_limit
+        self._spawn = spawn
+        self._on_broken = on_broken
+        self._on_progress = on_progress
+        # Not a lock, because the right to write is passed from task to task. First come, first served.
+        self._turn = trio.Semaphore(1, max_value=1)
+        self._held: deque[bytes] = deque()
+        self._held_size = 0
+        self._pong: bytes | None = None
+        #: When the write that is under way began, or last went on; None if there is none.
+        self.waiting_since: float | None = None
+        self.broken = False
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the task that is writing."""
+        return self._held_size + (len(self._pong) if self._pong else 0)
+
+    @property
+    def busy(self) -> bool:
+        return self._turn.value == 0
+
+    async def send(self, encode: Callable[[], bytes], size: int) -> None:
+        """Write one data frame.
+
+        Args:
+            encode: Makes the frame, at the moment when its place on the wire is certain. What it raises comes
+                out, and nothing was written.
+            size: How long the frame will be at most, in bytes.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: The stream is broken or closed.
+
+        Cancellation: while waiting in line nothing has been written; later the stream is broken.
+        """
+        if not self._turn.value:
+            if self._held_size + size <= self._write_limit and not self._turn.statistics().tasks_waiting:
+                self._hold(encode())
+                return
+            await self._turn.acquire()
+        else:
+            self._turn.acquire_nowait()
+        try:
+            await self._write(encode())
+        finally:
+            self._pass_on()
+
+    def post(self, frame: bytes) -> None:
+        """Write a control frame now if that needs no waiting, else as soon as the stream is free. Never waits."""
+        if self.broken:
+            return
+        if self._turn.value:
+            self._turn.acquire_nowait()
+            frame = self._write_nowait(frame)
+            if frame:
+                self._hold(frame)
+            self._pass_on()
+        else:
+            if self._pong:
+                self._hold(self._pong)  # in front of this frame, which may be the close frame
+                self._pong = None
+            self._hold(frame)
+
+    def post_pong(self, frame: bytes) -> None:
+        """Like :meth:`post`; of several pongs that wait only the last is sent, as RFC 6455 §5.5.3 allows."""
+        if self.broken or self._turn.value:
+            self.post(frame)
+        else:
+            self._pong = frame
+
+    async def drained(self) -> None:
+        """Wait until everything posted before is written, or the stream is broken."""
+        await self._turn.acquire()
+        self._pass_on()
+
+    async def last_words(self, frame: bytes) -> None:
+        """Write a close frame without waiting, or not at all if it would stand in the middle of another frame."""
+        if self._turn.value and not self.broken:
+            self._turn.acquire_nowait()
+            await self._transport.send_last(frame)
+            self.broken = True
+
+    def _hold(self, frame: bytes) -> None:
+        self._held.append(frame)
+        self._held_size += len(frame)
+
+    def _break(self, exc: BaseException) -> None:
+        self.broken = True
+        self._held.clear()
+        self._held_size = 0
+        self._pong = None
+        self._on_broken(exc)
+
+    def _write_nowait(self, frame: bytes) -> bytes:
+        try:
+            return frame[self._transport.send_nowait(frame) :]
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._break(exc)
+            return b""
+
+    async def _write(self, data: bytes) -> None:
+        if self.broken:
+            raise trio.BrokenResourceError("an earlier write failed")
+        # A large frame goes out in steps, so that a slow peer can be told from one that takes nothing at all.
+        view = memoryview(data)
+        try:
+            for start in range(0, len(data), self._write_limit):
+                began = self.waiting_since = trio.current_time()
+                await self._transport.send_all(view[start : start + self._write_limit])
+                if trio.current_time() - began > _WAITED:
+                    self._on_progress()
+        except BaseException as exc:
+            # Cancelled or failed: nobody can say how much of the frame has gone out.
+            self._break(exc)
+            raise
+        finally:
+            self.waiting_since = None
+
+    def _pass_on(self) -> None:
+        """Give the right to write to whoever is next: the frames left behind, or the first task in line."""
+        if (self._held or self._pong) and not self.broken:
+            self._spawn(self._write_held)
+        else:
+            self._turn.release()
+
+    async def _write_held(self) -> None:
+        try:
+            while self.held and not self.broken:
+                if self._pong:
+                    self._held.append(self._pong)
+                    self._pong = None
+                data = b"".join(self._held)
+                self._held.clear()
+                self._held_size = 0
+                await self._write(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # recorded in _break(), and told to everyone by the connection: law 10
+        finally:
+            self._turn.release()

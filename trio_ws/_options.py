@@ -1,0 +1,104 @@
+"""Limits, timeouts and handshake options: gathered from the arguments of an entry point, validated once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from ._values import Headers, Request, Response, _headers
+
+__all__ = [
+    "ConnectionOptions",
+    "HandshakeOptions",
+    "Origins",
+    "ProcessRequest",
+    "ProcessResponse",
+    "SelectSubprotocol",
+]
+
+ProcessRequest: TypeAlias = "Callable[[Request], Awaitable[Response | None] | Response | None]"
+ProcessResponse: TypeAlias = "Callable[[Request, Response], Awaitable[Response | None] | Response | None]"
+SelectSubprotocol: TypeAlias = "Callable[[Request, Sequence[str]], str | None]"
+Origins: TypeAlias = 'Sequence[str | re.Pattern[str] | None] | Literal["same-host", "any"]'
+
+
+def seconds(value: float | None, name: str) -> float | None:
+    """Validate a duration: None switches it off, else a positive number that is not NaN."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds or None, not {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} must be more than 0 seconds (None switches it off), not {value!r}")
+    return float(value)
+
+
+def count(value: int | None, name: str, *, least: int, optional: bool) -> int | None:
+    """Validate a size or a number of things: a whole number from ``least`` up, or None where that means no limit."""
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number{' or None' if optional else ''}, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+    return value
+
+
+def names(value: Sequence[str]) -> tuple[str, ...]:
+    """A sequence of names, which a lone string is not, although Python takes it for one."""
+    if isinstance(value, str):
+        raise TypeError(f"subprotocols is a sequence of names, not the string {value!r}")
+    return tuple(value)
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    seconds(value, attribute.name)
+
+
+def _count(*, least: int, optional: bool) -> Callable[[object, attrs.Attribute[Any], int | None], None]:
+    def validate(instance: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+        count(value, attribute.name, least=least, optional=optional)
+
+    return validate
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionOptions:
+    """The limits and timeouts of one open connection; what each means stands at :func:`trio_ws.serve_websocket`."""
+
+    max_size: int | None = attrs.field(default=2**20, validator=_count(least=1, optional=True))
+    max_queue: int = attrs.field(default=16, validator=_count(least=1, optional=False))
+    max_fragments: int | None = attrs.field(default=None, validator=_count(least=1, optional=True))
+    read_limit: int = attrs.field(default=2**16, validator=_count(least=1, optional=False))
+    write_limit: int = attrs.field(default=2**16, validator=_count(least=1, optional=False))
+    ping_interval: float | None = attrs.field(default=20, validator=_seconds)
+    ping_timeout: float | None = attrs.field(default=20, validator=_seconds)
+    close_timeout: float | None = attrs.field(default=10, validator=_seconds)
+
+    @property
+    def fragments(self) -> float:
+        """How many frames one message may have.
+
+        The default follows from ``max_size``: an honest peer may send fragments of 64 bytes, so a limit
+        for work has to leave room for that many of them.
+        """
+        if self.max_fragments is not None:
+            return self.max_fragments
+        return math.inf if self.max_size is None else max(1024, self.max_size // 64)
+
+
+@attrs.frozen(kw_only=True)
+class HandshakeOptions:
+    """How a server answers the opening handshake; what each means stands at :func:`trio_ws.serve_websocket`."""
+
+    process_request: ProcessRequest | None = None
+    process_response: ProcessResponse | None = None
+    subprotocols: tuple[str, ...] = attrs.field(default=(), converter=names)
+    select_subprotocol: SelectSubprotocol | None = None
+    origins: Origins = "same-host"
+    extra_headers: Headers = attrs.field(default=Headers(), converter=_headers)
+    server_header: str | None = None

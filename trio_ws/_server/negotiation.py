@@ -1,0 +1,149 @@
+"""What a server answers to a well-formed request: its hooks first, then RFC 6455 §4.2.2, then the Origin."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+import trio
+
+from .._errors import ConnectionRejected, LocalHandshakeError
+from .._options import HandshakeOptions
+from .._values import Headers, Request, Response, quote
+from .._wire.origin import check_origin, validate_origins
+from .._wire.server_handshake import (
+    accept_response,
+    check_subprotocol_names,
+    check_upgrade,
+    encode_response,
+    offered_subprotocols,
+)
+from .upgrade import Upgrade
+
+__all__ = ["check_handshake_options", "negotiate"]
+
+_log = logging.getLogger("trio_ws.server")
+_T = TypeVar("_T")
+
+#: What process_response may not change in a 101, because the client checks it (RFC 6455 §4.1).
+_SETTLED = (
+    "Upgrade",
+    "Connection",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
+)
+
+
+def check_handshake_options(options: HandshakeOptions) -> HandshakeOptions:
+    """Find out now, not at the first client, whether these options can be sent."""
+    check_subprotocol_names(options.subprotocols)
+    encode_response(_with_server_header(accept_response("", subprotocol=None, headers=options.extra_headers), options))
+    return attrs.evolve(options, origins=validate_origins(options.origins))
+
+
+async def _result(value: _T | Awaitable[_T]) -> _T:
+    """What a hook returned, plain or async."""
+    return await value if inspect.isawaitable(value) else value
+
+
+def _with_server_header(response: Response, options: HandshakeOptions) -> Response:
+    if options.server_header is None or "Server" in response.headers:
+        return response
+    fields = (*response.headers.fields, ("Server", options.server_header))
+    return attrs.evolve(response, headers=Headers(fields))
+
+
+def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | None:
+    offered = offered_subprotocols(request)
+    if options.select_subprotocol is not None:
+        chosen = options.select_subprotocol(request, offered)
+        if chosen is not None and chosen not in offered:
+            raise LocalHandshakeError(f"select_subprotocol chose {chosen!r}, which the client does not offer")
+        return chosen
+    # The server's order is the preference; if nothing matches, none is used (RFC 6455 §4.2.2).
+    return next((name for name in options.subprotocols if name in offered), None)
+
+
+async def _first_answer(
+    request: Request, options: HandshakeOptions, admit: Callable[[], None]
+) -> tuple[Response, str | None]:
+    if options.process_request is not None:
+        answer = await _result(options.process_request(request))
+        if answer is not None:
+            _check_hook_response("process_request", answer, may_be_101=False)
+            return answer, None
+    admit()
+    key = check_upgrade(request)
+    check_origin(request, options.origins)
+    subprotocol = _choose_subprotocol(request, options)
+    return accept_response(key, subprotocol=subprotocol, headers=options.extra_headers), subprotocol
+
+
+async def _final_answer(request: Request, first: Response, options: HandshakeOptions) -> Response:
+    if options.process_response is None:
+        return first
+    answer = await _result(options.process_response(request, first))
+    if answer is None:
+        return first
+    _check_hook_response("process_response", answer, may_be_101=first.status == 101)
+    if answer.status == 101 and any(answer.headers.get_all(name) != first.headers.get_all(name) for name in _SETTLED):
+        raise LocalHandshakeError("process_response changed a header that belongs to the handshake")
+    return answer
+
+
+def _check_hook_response(hook: str, response: object, *, may_be_101: bool) -> None:
+    if not isinstance(response, Response):
+        raise TypeError(f"{hook} must return a Response or None, not {type(response).__name__}")
+    if response.status == 101 and not may_be_101:
+        raise LocalHandshakeError(f"{hook} may not answer 101; it returns None to let the handshake go on")
+    encode_response(response)  # raises if it may not be sent
+
+
+async def _answer(
+    request: Request, options: HandshakeOptions, admit: Callable[[], None]
+) -> tuple[Response, str | None]:
+    """The answer, and the subprotocol if it is a 101. A hook that raises is a 500 and a log line, no more."""
+    subprotocol: str | None = None
+    try:
+        try:
+            response, subprotocol = await _first_answer(request, options, admit)
+        except ConnectionRejected as exc:
+            response = exc.response
+        response = _with_server_header(response, options)
+        response = await _final_answer(request, response, options)
+    except Exception:
+        # Whatever a hook of the user's raises: the client gets an answer, the server lives (laws 6 and 8).
+        _log.exception("a hook failed for the request %s %s", quote(request.method), quote(request.target))
+        response = _with_server_header(Response(500, "The server failed to answer this request.\n"), options)
+    return response, subprotocol
+
+
+def _admit_everyone() -> None:
+    pass
+
+
+async def negotiate(
+    upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None] = _admit_everyone
+) -> tuple[Response, str | None]:
+    """Answer the request as the options say; return the 101 that was sent, and the subprotocol.
+
+    Args:
+        admit: Called when the hooks have let the request pass; raises ConnectionRejected to refuse it.
+
+    Raises:
+        ConnectionRejected: The request was answered otherwise; the client has the answer.
+    """
+    with trio.move_on_at(upgrade.deadline) as scope:
+        response, subprotocol = await _answer(upgrade.request, options, admit)
+    if scope.cancelled_caught:
+        _log.error("process_request or process_response took longer than open_timeout")
+        response = _with_server_header(Response(503, "The server took too long to answer.\n"), options)
+    if response.status != 101:
+        await upgrade.reject(response)
+        raise ConnectionRejected(response)
+    await upgrade.switch(response)
+    return response, subprotocol

@@ -1,0 +1,299 @@
+"""A running server: accepting, one task for each connection, and the end of it all.
+
+Two nurseries, one in the other. The listeners' scope can be cancelled without the handlers, so that accepting stops
+first; the handlers' nursery has the shutdown deadline as its own, so that whatever a handler waits for, it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias, final
+
+import attrs
+import trio
+
+from .._connection.connection import WebSocketConnection, session_of
+from .._connection.keepalive import Keepalive
+from .._connection.tls import start_tls
+from .._connection.transport import Transport
+from .._errors import ConnectionClosed, ConnectionRejected, HandshakeError, HandshakeTimeout
+from .._options import ConnectionOptions, HandshakeOptions
+from .._values import CloseCode, Response
+from .._wire.protocol import Close, check_close
+from .negotiation import negotiate
+from .upgrade import Upgrade, deadline_from
+
+__all__ = ["Handler", "HandlerErrors", "ServerOptions", "ServerStatistics", "WebSocketServer"]
+
+Handler: TypeAlias = "Callable[[WebSocketConnection], Awaitable[object]]"
+HandlerErrors: TypeAlias = Literal["log", "raise"]
+
+_log = logging.getLogger("trio_ws.server")
+
+
+@attrs.frozen(kw_only=True)
+class ServerOptions:
+    """What a server needs to know besides its listeners."""
+
+    handler: Handler
+    handler_errors: HandlerErrors = attrs.field(validator=attrs.validators.in_(("log", "raise")))
+    ssl_context: ssl.SSLContext | None
+    max_connections: int | None
+    open_timeout: float | None
+    shutdown_timeout: float | None
+    handshake: HandshakeOptions
+    connection: ConnectionOptions
+
+
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """One moment of a server; see :meth:`WebSocketServer.statistics`."""
+
+    #: Connections that are open now.
+    open_connections: int
+    #: Clients whose handshake is not over yet.
+    handshakes_in_progress: int
+    #: Since the server began: handshakes answered with 101, and those that ended in any other way.
+    accepted: int
+    refused: int
+    #: Handlers that ended by an exception of their own.
+    handlers_failed: int
+    shutting_down: bool
+
+
+@final
+class WebSocketServer:
+    """A server that is running; from :func:`open_websocket_server` or ``nursery.start(serve_websocket, ...)``."""
+
+    def __init__(self, listeners: Sequence[trio.abc.Listener[Any]], options: ServerOptions) -> None:
+        self._listeners = listeners
+        self._options = options
+        self._clock = Keepalive(options.connection.ping_interval)
+        self._connections: set[WebSocketConnection] = set()
+        self._reading: set[trio.CancelScope] = set()
+        self._accepting = trio.CancelScope()
+        self._handlers: trio.Nursery | None = None
+        self._goodbye: tuple[int, str] | None = None
+        self._closed = trio.Event()
+        self._admitted = self._handshakes = self._accepted = self._refused = self._failed = 0
+
+    # What is known about it
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """The addresses it listens on, as :mod:`socket` gives them; listeners that are no sockets are left out."""
+        return tuple(
+            listener.socket.getsockname() for listener in self._listeners if isinstance(listener, trio.SocketListener)
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on, of the first listener if there are several."""
+        return next(int(address[1]) for address in self.addresses if isinstance(address, tuple))
+
+    @property
+    def connections(self) -> frozenset[WebSocketConnection]:
+        """The connections that are open, at this moment."""
+        return frozenset(self._connections)
+
+    def statistics(self) -> ServerStatistics:
+        """How many connections there are and have been."""
+        return ServerStatistics(
+            open_connections=len(self._connections),
+            handshakes_in_progress=self._handshakes,
+            accepted=self._accepted,
+            refused=self._refused,
+            handlers_failed=self._failed,
+            shutting_down=self._goodbye is not None,
+        )
+
+    # Its end
+
+    def shutdown(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Begin to shut down; does not wait, see :meth:`wait_closed`.
+
+        The server stops accepting; handshakes in progress get a 503; every connection gets a close frame. What
+        clients sent before they saw that still reaches the handlers, whose ``async for`` then ends. Handlers that are
+        not done ``shutdown_timeout`` seconds from now are cancelled. Calling it again changes nothing.
+
+        Args:
+            code: The close code for every connection.
+            reason: The reason that goes with it.
+
+        Raises:
+            LocalProtocolError: Such a code or reason may not be sent.
+        """
+        check_close(code, reason)
+        if self._goodbye is not None:
+            return
+        self._goodbye = (code, reason)
+        _log.info("shutting down: %d connections are open", len(self._connections))
+        self._accepting.cancel()
+        for scope in self._reading:
+            scope.cancel()
+        for ws in self._connections:
+            session_of(ws).say_goodbye(Close(code, reason))
+        if self._handlers is not None and self._options.shutdown_timeout is not None:
+            self._handlers.cancel_scope.deadline = trio.current_time() + self._options.shutdown_timeout
+
+    def cancel(self) -> None:
+        """End at once: cancel every handler. Each client still gets a 1001 where that costs no waiting."""
+        self.shutdown()
+        if self._handlers is not None:
+            self._handlers.cancel_scope.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has shut down and the last handler has ended.
+
+        Cancellation: has no effect on the server.
+        """
+        await self._closed.wait()
+
+    async def aclose(self) -> None:
+        """Shut down, and wait until that is done.
+
+        Cancellation: ends the server at once, as :meth:`cancel` does.
+        """
+        self.shutdown()
+        try:
+            await self.wait_closed()
+        except BaseException:
+            self.cancel()
+            raise
+
+    # Its life
+
+    async def run(self) -> None:
+        """Accept and serve until shut down, or cancelled."""
+        try:
+            async with trio.open_nursery() as clock:
+                clock.start_soon(self._clock.run)
+                async with trio.open_nursery() as self._handlers:
+                    with self._accepting:
+                        await trio.serve_listeners(
+                            self._serve_stream, list(self._listeners), handler_nursery=self._handlers
+                        )
+                clock.cancel_scope.cancel()
+        finally:
+            self._closed.set()
+
+    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
+        """One client, from the accepted stream to the end. Nothing that the client does is raised here (law 6)."""
+        admitted = False
+
+        def admit() -> None:
+            nonlocal admitted
+            if self._goodbye is not None:
+                raise ConnectionRejected(_unavailable("The server is shutting down.\n"))
+            if self._options.max_connections is not None and self._admitted >= self._options.max_connections:
+                raise ConnectionRejected(_unavailable("The server is full.\n"))
+            admitted = True
+            self._admitted += 1
+
+        try:
+            try:
+                upgrade, response, subprotocol = await self._handshake(stream, admit)
+            except HandshakeError as exc:
+                self._refused += 1
+                _log.info("handshake failed: %s", exc)
+                return
+            self._accepted += 1
+            async with upgrade.connection(response, subprotocol) as ws:
+                await self._serve_connection(ws)
+        finally:
+            self._admitted -= admitted
+
+    async def _handshake(
+        self, stream: trio.abc.Stream, admit: Callable[[], None]
+    ) -> tuple[Upgrade, Response, str | None]:
+        """TLS, request and answer, all within ``open_timeout``; shutting down cuts the waiting short."""
+        self._handshakes += 1
+        options = self._options
+        deadline = deadline_from(options.open_timeout)
+        upgrade: Upgrade | None = None
+        try:
+            with self._until_shutdown() as scope:
+                if options.ssl_context is not None:
+                    stream = await _start_tls(stream, options.ssl_context, deadline)
+                upgrade = Upgrade(stream, deadline=deadline, options=options.connection, clock=self._clock)
+                await upgrade.read()
+            if scope.cancelled_caught:
+                response = _unavailable("The server is shutting down.\n")
+                if upgrade is not None:
+                    await upgrade.reject(response)
+                raise ConnectionRejected(response)
+            assert upgrade is not None
+            response, subprotocol = await negotiate(upgrade, options.handshake, admit)
+        except HandshakeError:
+            await Transport(stream).close()
+            raise
+        finally:
+            self._handshakes -= 1
+        return upgrade, response, subprotocol
+
+    @contextmanager
+    def _until_shutdown(self) -> Iterator[trio.CancelScope]:
+        with trio.CancelScope() as scope:
+            self._reading.add(scope)
+            try:
+                yield scope
+            finally:
+                self._reading.discard(scope)
+
+    async def _serve_connection(self, ws: WebSocketConnection) -> None:
+        self._connections.add(ws)
+        if self._goodbye is not None:
+            session_of(ws).say_goodbye(Close(*self._goodbye))
+        try:
+            await self._options.handler(ws)
+        except BaseException as exc:
+            failure, rest = _split(exc, ws)
+        else:
+            return
+        finally:
+            self._connections.discard(ws)
+        if failure is not None:
+            await self._handler_failed(ws, failure)
+        if rest is not None:
+            raise rest
+
+    async def _handler_failed(self, ws: WebSocketConnection, failure: Exception) -> None:
+        self._failed += 1
+        if self._options.handler_errors == "raise":
+            raise failure
+        _log.error("%s handler failed", ws.id, exc_info=failure)
+        await ws.aclose(CloseCode.INTERNAL_ERROR)
+
+
+def _unavailable(text: str) -> Response:
+    return Response(503, text, {"Retry-After": "5"})
+
+
+async def _start_tls(stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
+    with trio.move_on_at(deadline):
+        return await start_tls(stream, context, server_side=True)
+    raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
+
+
+def _split(error: BaseException, ws: WebSocketConnection) -> tuple[Exception | None, BaseException | None]:
+    """What of a handler's exception is a failure of the handler, and what is to go on upwards (Cancelled and the like).
+
+    That its own connection closed under it is neither, also when several of its tasks heard of it.
+    """
+    session = session_of(ws)
+    failure, rest = _partition(error, lambda exc: isinstance(exc, Exception))
+    if failure is not None:
+        _, failure = _partition(failure, lambda exc: isinstance(exc, ConnectionClosed) and session.is_end(exc))
+    assert failure is None or isinstance(failure, Exception)
+    return failure, rest
+
+
+def _partition(
+    error: BaseException, belongs: Callable[[BaseException], bool]
+) -> tuple[BaseException | None, BaseException | None]:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(belongs)
+    return (error, None) if belongs(error) else (None, error)

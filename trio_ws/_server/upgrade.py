@@ -1,0 +1,257 @@
+"""One opening handshake, the server's side of it: read the request, then accept or reject it (RFC 6455 §4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from email.utils import formatdate
+
+import trio
+
+from .._connection.connection import WebSocketConnection, open_connection
+from .._connection.keepalive import Keepalive
+from .._connection.session import Session
+from .._connection.transport import Transport, linger
+from .._errors import (
+    ConnectionRejected,
+    HandshakeError,
+    HandshakeTimeout,
+    LocalHandshakeError,
+    RemoteHandshakeError,
+)
+from .._options import ConnectionOptions, seconds
+from .._values import HeadersLike, Request, Response
+from .._wire.server_handshake import (
+    RequestReader,
+    accept_response,
+    check_subprotocol_names,
+    check_upgrade,
+    encode_response,
+    offered_subprotocols,
+)
+
+__all__ = ["Upgrade", "deadline_from", "receive_upgrade"]
+
+#: Seconds that a refused client gets to read why, before the socket is closed under it.
+_LINGER = 2.0
+
+
+class Upgrade:
+    """A request to open a WebSocket, received but not answered yet; see :func:`receive_upgrade`."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        deadline: float,
+        options: ConnectionOptions,
+        request: Request | None = None,
+        initial_data: bytes = b"",
+        clock: Keepalive | None = None,
+    ) -> None:
+        self._stream = stream
+        self._request = request
+        self._rest = initial_data
+        self._options = options
+        self._clock = clock
+        self._answered = False
+        self._accepted = False
+        #: When the handshake has to be over.
+        self.deadline = deadline
+
+    @property
+    def request(self) -> Request:
+        """The client's request. It is well-formed HTTP, but not necessarily the upgrade to a WebSocket."""
+        assert self._request is not None
+        return self._request
+
+    async def read(self) -> None:
+        """Read the request. One that is not well-formed is answered here."""
+        if self._request is not None:
+            return
+        try:
+            with trio.move_on_at(self.deadline) as scope:
+                await self._read_head()
+        except ConnectionRejected as exc:
+            await self.reject(exc.response)
+            raise
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise RemoteHandshakeError("the connection broke before the request was complete") from exc
+        if scope.cancelled_caught:
+            await self.reject(Response(408, "The request did not arrive in time.\n"))
+            raise HandshakeTimeout("the request was not complete within open_timeout")
+
+    async def _read_head(self) -> None:
+        reader = RequestReader()
+        data = self._rest or bytes(await self._stream.receive_some(self._options.read_limit))
+        while True:
+            if not data:
+                raise RemoteHandshakeError("the client went away before its request was complete")
+            self._request = reader.feed(data)
+            if self._request is not None:
+                self._rest = reader.rest
+                return
+            data = bytes(await self._stream.receive_some(self._options.read_limit))
+
+    def accept(
+        self, *, subprotocol: str | None = None, headers: HeadersLike = ()
+    ) -> AbstractAsyncContextManager[WebSocketConnection]:
+        """Accept the request; use as ``async with upgrade.accept() as ws``.
+
+        Args:
+            subprotocol: One of those that the client offers, or None.
+            headers: Header fields to add to the answer.
+
+        Raises:
+            ConnectionRejected: The request is no valid upgrade to a WebSocket. The client has been told so.
+            LocalHandshakeError: The subprotocol was not offered, or a header may not be sent.
+            HandshakeTimeout: The answer could not be written within ``open_timeout``.
+            HandshakeError: The stream broke.
+        """
+        return self._accept(subprotocol, headers)
+
+    @asynccontextmanager
+    async def _accept(self, subprotocol: str | None, headers: HeadersLike) -> AsyncIterator[WebSocketConnection]:
+        try:
+            key = check_upgrade(self.request)
+            offered = offered_subprotocols(self.request)
+        except ConnectionRejected as exc:
+            await self.reject(exc.response)
+            raise
+        if subprotocol is not None:
+            check_subprotocol_names([subprotocol])
+            if subprotocol not in offered:
+                raise LocalHandshakeError(f"the client did not offer the subprotocol {subprotocol!r}")
+        response = accept_response(key, subprotocol=subprotocol, headers=headers)
+        await self.switch(response)
+        async with self.connection(response, subprotocol) as ws:
+            yield ws
+
+    async def switch(self, response: Response) -> None:
+        """Send this answer, which has status 101; from here on the stream is a WebSocket."""
+        await self._send(encode_response(response), self.deadline)
+        self._accepted = True
+
+    def connection(
+        self, response: Response, subprotocol: str | None
+    ) -> AbstractAsyncContextManager[WebSocketConnection]:
+        """The connection on a stream that has been switched."""
+        # One clock for this connection alone, unless somebody shares one among many.
+        clock = self._clock or Keepalive(self._options.ping_interval)
+        session = Session(self._stream, "server", self._options, initial_data=self._rest, clock=clock)
+        return open_connection(
+            self._stream,
+            session,
+            clock=clock if self._clock is None else None,
+            request=self.request,
+            response=response,
+            subprotocol=subprotocol,
+        )
+
+    async def reject(self, response: Response) -> None:
+        """Answer with anything but 101, and close the stream when the client has read it.
+
+        Raises:
+            LocalHandshakeError: The response may not be sent, for example because of a line break in a header, or
+                the request has been answered already.
+            HandshakeError: The stream broke, or the client took longer than ``close_timeout`` to take the response.
+        """
+        if response.status == 101:
+            raise LocalHandshakeError("reject() with status 101: use accept()")
+        head_only = self._request is not None and self._request.method == "HEAD"
+        data = encode_response(response, head_only=head_only, date=formatdate(usegmt=True))
+        timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
+        await self._send(data, trio.current_time() + timeout)
+        with trio.move_on_after(min(timeout, _LINGER)):
+            await linger(self._stream, self._options.read_limit)
+
+    async def _send(self, data: bytes, deadline: float) -> None:
+        if self._answered:
+            raise LocalHandshakeError("this request has been answered already")
+        self._answered = True
+        with trio.move_on_at(deadline) as scope:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise HandshakeError("the connection broke before the request was answered") from exc
+        if scope.cancelled_caught:
+            raise HandshakeTimeout("the client did not take the answer in time")
+
+    async def finish(self) -> None:
+        """Answer if nobody did, and close the stream unless it has become a WebSocket."""
+        try:
+            if not self._answered and self._request is not None:
+                with suppress(HandshakeError):
+                    await self.reject(Response(500, "The server did not answer this request.\n"))
+        finally:
+            if not self._accepted:
+                await Transport(self._stream).close()
+
+
+def deadline_from(open_timeout: float | None) -> float:
+    """When a handshake that begins now has to be over."""
+    seconds(open_timeout, "open_timeout")
+    return math.inf if open_timeout is None else trio.current_time() + open_timeout
+
+
+@asynccontextmanager
+async def receive_upgrade(
+    stream: trio.abc.Stream,
+    *,
+    request: Request | None = None,
+    initial_data: bytes = b"",
+    open_timeout: float | None = 10,
+    max_size: int | None = 2**20,
+    max_queue: int = 16,
+    max_fragments: int | None = None,
+    read_limit: int = 2**16,
+    write_limit: int = 2**16,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+) -> AsyncIterator[Upgrade]:
+    """Adopt a stream on which a client opens a WebSocket, and look at its request before answering it.
+
+    Use it as ``async with receive_upgrade(stream) as upgrade``, look at ``upgrade.request``, then either
+    ``async with upgrade.accept() as ws`` or ``await upgrade.reject(response)``, inside the block. A request that is
+    not answered there gets a 500. The stream is closed when the block is left. No hook and no check of the Origin
+    runs here: both are :func:`wrap_server_stream`'s.
+
+    Args:
+        stream: Any Trio stream. It is ours from here on.
+        request: The request, if the caller has read it already.
+        initial_data: Bytes read from the stream already: behind the request if one is given, else its beginning.
+        open_timeout: Seconds for the request to arrive and for the answer to be written.
+        max_size, max_queue, max_fragments, read_limit, write_limit, ping_interval, ping_timeout, close_timeout:
+            As in :func:`serve_websocket`.
+
+    Raises:
+        ConnectionRejected: The request is not well-formed HTTP. The client has been told so.
+        HandshakeTimeout: The request did not arrive in time; the client got a 408.
+        RemoteHandshakeError: The client went away before its request was complete.
+
+    Cancellation: closes the stream at once.
+    """
+    options = ConnectionOptions(
+        max_size=max_size,
+        max_queue=max_queue,
+        max_fragments=max_fragments,
+        read_limit=read_limit,
+        write_limit=write_limit,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+    )
+    upgrade = Upgrade(
+        stream,
+        request=request,
+        initial_data=initial_data,
+        deadline=deadline_from(open_timeout),
+        options=options,
+    )
+    try:
+        await upgrade.read()
+        yield upgrade
+    finally:
+        await upgrade.finish()

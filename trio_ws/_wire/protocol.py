@@ -1,0 +1,179 @@
+"""Bytes in, events out: one WebSocket connection after its opening handshake (RFC 6455 §5 to §7).
+
+The state machine is wsproto's. What this adds: limits that hold from a frame's header, whole messages told
+from pieces, one close frame and no more, and a peer that broke the protocol is not listened to any longer.
+It owns no socket, no clock and no task; :meth:`Protocol.feed` is synchronous and ignorant of who reads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias
+
+import attrs
+from wsproto import events
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+
+from .._errors import LocalProtocolError
+from .._values import CloseCode, quote
+from .limits import FrameGuard
+
+__all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
+
+Role: TypeAlias = Literal["client", "server"]
+
+
+@attrs.frozen
+class Piece:
+    """A part of a message that did not arrive in one frame and one read."""
+
+    data: str | bytes
+    finished: bool
+
+
+@attrs.frozen
+class Ping:
+    payload: bytes
+
+
+@attrs.frozen
+class Pong:
+    payload: bytes
+
+
+@attrs.frozen
+class Close:
+    """A close frame: the peer's, or ours. Code 1005 stands for a frame without a code (RFC 6455 §7.1.5)."""
+
+    code: int
+    reason: str = ""
+
+
+@attrs.frozen
+class Failure:
+    """The peer broke the protocol or a limit: the connection has to be failed with this code (RFC 6455 §7.1.7)."""
+
+    code: int
+    reason: str
+
+
+#: A whole message is its plain ``str`` or ``bytes``; everything rarer has a class.
+Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
+
+#: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
+_MAX_REASON = 123
+
+
+def _may_be_sent(code: int) -> bool:
+    """RFC 6455 §7.4.2 and the IANA registry: 1004 to 1006 and 1015 to 2999 never stand in a frame."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+def check_close(code: object, reason: object) -> None:
+    """Raise :exc:`LocalProtocolError` unless a close frame may carry this code and reason."""
+    if isinstance(code, bool) or not isinstance(code, int) or not _may_be_sent(code):
+        raise LocalProtocolError(
+            f"close code {code!r} may not be sent; use 1000 to 1003, 1007 to 1014, or your own from 3000 to 4999"
+        )
+    if not isinstance(reason, str):
+        raise LocalProtocolError(f"a close reason is a str, not {type(reason).__name__}")
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in reason):
+        raise LocalProtocolError(f"a close reason may not contain control characters: {quote(reason)}")
+    try:
+        size = len(reason.encode())
+    except UnicodeEncodeError as exc:
+        raise _not_utf8(reason, "a close reason") from exc
+    if size > _MAX_REASON:
+        raise LocalProtocolError(f"a close reason is at most {_MAX_REASON} bytes of UTF-8, not {size}: {quote(reason)}")
+
+
+def _not_utf8(text: str, what: str) -> LocalProtocolError:
+    return LocalProtocolError(f"{what} must be encodable as UTF-8 (RFC 6455 §5.6), {quote(text)} is not")
+
+
+class Protocol:
+    """One side of an open connection.
+
+    Args:
+        role: A client masks what it sends and refuses masked frames, a server the other way round (§5.1).
+        max_size: Bytes in one message; None for no limit.
+        max_fragments: Frames in one message, empty ones counted.
+    """
+
+    def __init__(self, role: Role, *, max_size: int | None, max_fragments: float) -> None:
+        self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments)
+        kind = ConnectionType.CLIENT if role == "client" else ConnectionType.SERVER
+        self._wsproto = Connection(kind, [self._guard])
+        self._listening = True
+        self._in_message = False
+
+    @property
+    def open(self) -> bool:
+        """Whether data and pings may be sent: neither side has sent a close frame, and the peer kept the rules."""
+        return self._wsproto.state is ConnectionState.OPEN and self._listening
+
+    # Receiving
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer; return what they complete, in order.
+
+        A :class:`Close` or a :class:`Failure` is the last event: what comes behind it is not looked at
+        (§5.5.1 forbids the peer to send more; after a failure nothing it sends can be trusted).
+        """
+        received: list[Event] = []
+        if not self._listening:
+            return received
+        self._wsproto.receive_data(data)
+        for event in self._wsproto.events():
+            if isinstance(event, events.Message):
+                received.append(self._message(event))
+            elif isinstance(event, events.Ping):
+                received.append(Ping(bytes(event.payload)))
+            elif isinstance(event, events.Pong):
+                received.append(Pong(bytes(event.payload)))
+            elif isinstance(event, events.CloseConnection):
+                self._listening = False
+                received.append(self._close_or_failure(event))
+        return received
+
+    def _message(self, event: events.Message[Any]) -> str | bytes | Piece:
+        # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
+        data = event.data if isinstance(event.data, str) else bytes(event.data)
+        whole = event.message_finished and not self._in_message
+        self._in_message = not event.message_finished
+        return data if whole else Piece(data, event.message_finished)
+
+    def _close_or_failure(self, event: events.CloseConnection) -> Close | Failure:
+        reason = event.reason or ""
+        # wsproto reports a peer that broke the rules as a close too, and leaves its state as it was. The
+        # check for that can go when it raises (python-hyper/wsproto pull request 100).
+        if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
+            return Close(int(event.code), reason)
+        return Failure(int(event.code), self._guard.problem or reason)
+
+    # Sending: each returns the bytes of one whole frame
+
+    def message(self, data: str | bytes, *, finished: bool = True) -> bytes:
+        """A data frame: a whole message, or with ``finished=False`` a fragment that others follow (§5.4)."""
+        if isinstance(data, bytes):
+            return bytes(self._wsproto.send(events.BytesMessage(data=data, message_finished=finished)))
+        try:
+            return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
+        except UnicodeEncodeError as exc:
+            raise _not_utf8(data, "a text message") from exc
+
+    def ping(self, payload: bytes) -> bytes:
+        return bytes(self._wsproto.send(events.Ping(payload=payload)))
+
+    def pong(self, payload: bytes) -> bytes:
+        return bytes(self._wsproto.send(events.Pong(payload=payload)))
+
+    def close(self, close: Close) -> bytes:
+        """A close frame; at most one may be sent, as the first word or as the answer to the peer's (§5.5.1).
+
+        :class:`Close` with code 1005 gives an empty frame, which is how a close without a code is answered.
+        """
+        code = None if close.code == CloseCode.NO_STATUS_RECEIVED else close.code
+        # The signature wants a code, but None is wsproto's own way to say "an empty close frame".
+        event = events.CloseConnection(code=code, reason=close.reason or None)  # type: ignore[arg-type]
+        return bytes(self._wsproto.send(event))
