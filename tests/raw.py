@@ -1,12 +1,18 @@
-"""A peer made of bytes: it can send what no library would, and it knows nothing of trio_ws or wsproto."""
+"""A peer made of bytes: it can send what no library would, and it knows nothing of how trio_ws or wsproto do it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import trio
+import trio.testing
+
+from trio_ws import WebSocketConnection, wrap_client_stream, wrap_server_stream
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 §1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -99,6 +105,8 @@ class RawPeer:
         self.stream = stream
         #: Everything received behind the opening handshake and not taken by :meth:`receive` yet.
         self.buffer = b""
+        #: Set when the opening handshake is done.
+        self.opened = trio.Event()
 
     async def send(self, *data: bytes) -> None:
         await self.stream.send_all(b"".join(data))
@@ -116,13 +124,11 @@ class RawPeer:
         await self.send(request)
         head = await self.read_head()
         assert head.startswith(b"HTTP/1.1 101 "), head
+        self.opened.set()
         return head
 
     async def open_as_server(self) -> bytes:
         """Do a server's opening handshake; return the client's request head."""
-        import base64
-        import hashlib
-
         head = await self.read_head()
         key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
         digest = hashlib.sha1(key.split(b":")[1].strip() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
@@ -130,6 +136,7 @@ class RawPeer:
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
         )
+        self.opened.set()
         return head
 
     async def receive(self) -> Frame | None:
@@ -154,3 +161,72 @@ class RawPeer:
             pass
         self.buffer = b""
         return data
+
+
+@asynccontextmanager
+async def raw_client(
+    *, lockstep: bool = False, request: bytes = REQUEST, wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda s: s,
+    **options: Any,
+) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
+    """Our server's side of a connection in memory, and a client made of bytes.
+
+    ``wrap`` puts something around our end of the stream.
+    """
+    make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+    ours, theirs = make()
+    peer = RawPeer(theirs)
+    error: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open_as_client, request)
+        try:
+            async with wrap_server_stream(wrap(ours), **options) as ws:
+                await peer.opened.wait()
+                yield ws, peer
+        except BaseException as exc:
+            error = exc
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+@asynccontextmanager
+async def raw_server(*, lockstep: bool = False, **options: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
+    """Our client's side of a connection in memory, and a server made of bytes."""
+    make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+    ours, theirs = make()
+    peer = RawPeer(theirs)
+    error: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open_as_server)
+        try:
+            async with wrap_client_stream(ours, "ws://localhost/chat", **options) as ws:
+                await peer.opened.wait()
+                yield ws, peer
+        except BaseException as exc:
+            error = exc
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
+    """A listener without sockets: :meth:`connect` gives the client's end of a stream whose other end is accepted."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[trio.StapledStream[Any, Any]](1000)
+
+    def connect(self) -> trio.StapledStream[Any, Any]:
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._send.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> trio.StapledStream[Any, Any]:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise trio.ClosedResourceError from None
+
+    async def aclose(self) -> None:
+        self._send.close()
+        self._receive.close()
+        await trio.lowlevel.checkpoint()

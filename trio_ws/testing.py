@@ -28,6 +28,8 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         cut_sent_at: After this many bytes the peer sees the end of the stream; the call that would send more raises
             :exc:`trio.BrokenResourceError` after having sent a part.
         cut_received_at: After this many bytes we see the end of the stream.
+        send_step: The most bytes that are sent at once, with a checkpoint in between: what is cancelled there has
+            sent a part.
         read_limit: The most bytes that one ``receive_some`` gives.
         on_call: Called with the name of each call before it is made; may raise.
     """
@@ -39,6 +41,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         fail_at_call: int | None = None,
         cut_sent_at: int | None = None,
         cut_received_at: int | None = None,
+        send_step: int | None = None,
         read_limit: int | None = None,
         on_call: Callable[[str], object] | None = None,
     ) -> None:
@@ -46,6 +49,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._fail_at_call = fail_at_call
         self._may_send = cut_sent_at
         self._may_receive = cut_received_at
+        self._send_step = send_step
         self._read_limit = read_limit
         self._on_call = on_call
         #: How many calls there have been.
@@ -60,16 +64,15 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._call("send_all")
-        if self._may_send is None:
-            await self._stream.send_all(data)
-            return
         allowed = bytes(data)[: self._may_send]
-        self._may_send -= len(allowed)
-        if allowed:
-            await self._stream.send_all(allowed)
-        if len(allowed) < len(data):
-            await trio.aclose_forcefully(self._stream)
-            raise trio.BrokenResourceError("the stream was cut")
+        step = self._send_step or max(len(allowed), 1)
+        for start in range(0, len(allowed), step):
+            await self._stream.send_all(allowed[start : start + step])
+        if self._may_send is not None:
+            self._may_send -= len(allowed)
+            if len(allowed) < len(data):
+                await trio.aclose_forcefully(self._stream)
+                raise trio.BrokenResourceError("the stream was cut")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

@@ -108,7 +108,7 @@ def test_any_allows_everything(sent: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("origin", ["https://example.org", "HTTPS://Example.ORG", "https://a.example.net", "app://x"])
 def test_listed_origin_is_allowed(origin: str) -> None:
-    origins = ["https://EXAMPLE.org", re.compile(r"https://[a-z]\.example\.net"), "app://x"]
+    origins: Origins = ["https://EXAMPLE.org", re.compile(r"https://[a-z]\.example\.net"), "app://x"]
     assert is_allowed(request(origin), origins)
 
 
@@ -128,7 +128,7 @@ def test_listed_origin_is_allowed(origin: str) -> None:
     ],
 )
 def test_origin_that_is_not_listed_is_refused(origin: str) -> None:
-    origins = ["https://example.org", re.compile(r"https://[a-z]\.example\.net"), "https://k.example", None]
+    origins: Origins = ["https://example.org", re.compile(r"https://[a-z]\.example\.net"), "https://k.example", None]
     assert not is_allowed(request(origin), origins)
 
 
@@ -158,8 +158,8 @@ def test_named_settings_stay_as_they_are(origins: Origins) -> None:
 
 def test_sequence_becomes_a_tuple() -> None:
     pattern = re.compile("x")
-    origins = ["https://example.org:8443", "http://[::1]:8765", "file://", pattern, None]
-    assert validate_origins(origins) == tuple(origins)
+    origins: Origins = ["https://example.org:8443", "http://[::1]:8765", "file://", pattern, None]
+    assert validate_origins(origins) == ("https://example.org:8443", "http://[::1]:8765", "file://", pattern, None)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,9 @@ def test_string_that_no_browser_sends_is_an_error(origins: Origins, why: str) ->
         validate_origins(origins)
 
 
-@pytest.mark.parametrize("origins", [None, 5, b"any", {"https://example.org"}, [5], [b"x"], [re.compile(b"x")]])
+@pytest.mark.parametrize(
+    "origins", [None, 5, b"any", bytearray(b"any"), {"https://example.org"}, [5], [b"x"], [re.compile(b"x")]]
+)
 def test_wrong_type_is_an_error(origins: object) -> None:
     with pytest.raises(TypeError, match="origins"):
         validate_origins(cast("Origins", origins))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
-#: RFC 3986 §3.2.2 reg-name; the possessive `++` never backtracks. Nothing beyond ASCII, so no codec is needed.
-_REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})++")
+#: RFC 3986 §3.2.2 reg-name, but for the comma, with which programs join two hosts into one header. Nothing
+#: beyond ASCII, so no codec is needed; the possessive `++` never backtracks.
+_REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})++")
 
 
 def split_authority(text: str) -> tuple[str, int | None]:

@@ -76,7 +76,8 @@ class ClientHandshake:
             RemoteHandshakeError: The answer is not what HTTP or RFC 6455 §4.1 ask for, or incomplete.
         """
         if self._rejected is not None:
-            return self._rejected.feed(data)
+            self._rejected.feed(data)
+            return None
         if not data:
             raise RemoteHandshakeError(
                 "the server closed the connection without an answer"
@@ -100,8 +101,8 @@ class ClientHandshake:
                 return self._check(response, version)
             if response.status >= 200:
                 self._rejected = _Body(self._http, response)
-                # An empty rest is not the end, but the body may need no byte at all.
-                return self._rejected.feed(data) if data else self._rejected.advance()
+                self._rejected.start(data)
+                return None
             self._skip_informational()
         return None
 
@@ -193,13 +194,20 @@ class _Body:
         self._body = bytearray()
         self._received = 0
 
+    def start(self, data: bytes) -> None:
+        """Take what came with the head: nothing of it is not the end yet, and the body may need no byte at all."""
+        if data:
+            self.feed(data)
+        else:
+            self._advance()
+
     def feed(self, data: bytes) -> None:
+        """Take in bytes, ``b""`` for their end; raise ConnectionRejected once there is all of the body."""
         self._received += len(data)
         self._http.receive_data(data)
-        self.advance()
+        self._advance()
 
-    def advance(self) -> None:
-        """Take what h11 made of the body so far; raise if that is all of it."""
+    def _advance(self) -> None:
         try:
             while isinstance(event := self._http.next_event(), h11.Data):
                 self._body += event.data

@@ -86,9 +86,9 @@ def validate_origins(origins: Origins) -> Origins:
         if origins not in ("same-host", "any"):
             raise ValueError(f"origins is 'same-host', 'any' or a list such as [{origins!r}], not {origins!r} itself")
         return origins
-    if not isinstance(origins, Sequence) or isinstance(origins, (bytes, bytearray, memoryview)):
+    if not isinstance(origins, Sequence):
         raise TypeError(f"origins is 'same-host', 'any' or a list, not {origins!r}")
-    for entry in origins:
+    for entry in origins:  # those of bytes are int, which is refused too
         _validate_entry(entry)
     return tuple(origins)
 

@@ -1,0 +1,122 @@
+"""Law 1: a cancelled or failed send put nothing on the wire, or the connection is aborted. Never open and torn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.raw import CLOSE, TEXT, RawPeer, frames, raw_client, torn
+from tests.sweep import Region, cancel_everywhere, fail_everywhere
+from trio_ws import ConnectionClosedError, WebSocketConnection
+from trio_ws.testing import FaultyStream
+
+#: More than one write_limit, so that it is written in steps and can be torn.
+LARGE = "x" * 1000
+OPTIONS: dict[str, Any] = {"write_limit": 300}
+
+
+@asynccontextmanager
+async def watched(**faults: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer, bytearray, FaultyStream]]:
+    """A connection, its raw peer, and all bytes that we put on the wire behind the handshake, ``send_step`` at a time."""
+    streams: list[FaultyStream] = []
+
+    def wrap(stream: trio.abc.Stream) -> FaultyStream:
+        streams.append(FaultyStream(stream, send_step=100, **faults))
+        return streams[0]
+
+    wire = bytearray()
+    async with raw_client(wrap=wrap, **OPTIONS) as (ws, peer):
+
+        async def collect() -> None:
+            wire.extend(await peer.read_to_end())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+            yield ws, peer, wire, streams[0]
+            await ws.aclose()
+    # Whatever happened: whole frames, then at most the beginning of one, and nothing behind that.
+    for frame in frames(bytes(wire)):
+        assert frame.opcode in (TEXT, CLOSE)
+        if frame.opcode == TEXT:
+            assert frame.payload.decode() in ("before", LARGE, "after")
+    assert torn(bytes(wire)) in LARGE_FRAME_PREFIXES
+
+
+LARGE_FRAME = b"\x81\x7e" + len(LARGE).to_bytes(2) + LARGE.encode()
+LARGE_FRAME_PREFIXES = [LARGE_FRAME[:end] for end in range(len(LARGE_FRAME))]
+
+
+def test_send_cancelled_anywhere_leaves_a_usable_or_a_dead_connection() -> None:
+    async def scenario(region: Region) -> None:
+        wire = bytearray()
+        survived = False
+        async with watched() as (ws, _, wire, _):
+            await ws.send("before")
+            with region:
+                await ws.send(LARGE)
+            with suppress(ConnectionClosedError):
+                await ws.send("after")
+                survived = True
+        texts = [frame.payload.decode() for frame in frames(bytes(wire)) if frame.opcode == TEXT]
+        if survived:
+            assert torn(bytes(wire)) == b""
+            assert texts == (["before", "after"] if region.cancelled else ["before", LARGE, "after"])
+        else:
+            assert region.cancelled
+            assert "after" not in texts
+            assert ws.close_reason is not None
+
+    assert cancel_everywhere(scenario) > 5
+
+
+async def test_send_that_is_cancelled_while_it_waits_in_line_leaves_the_connection_usable(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with watched() as (ws, _, wire, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, LARGE)
+            await trio.lowlevel.checkpoint()
+            with trio.move_on_after(0) as scope:
+                await ws.send(LARGE)
+        assert scope.cancelled_caught
+        await ws.send("after")
+    texts = [frame.payload.decode() for frame in frames(bytes(wire)) if frame.opcode == TEXT]
+    assert texts == [LARGE, "after"]
+
+
+def test_stream_that_fails_anywhere_ends_the_connection_and_tears_at_most_the_last_frame() -> None:
+    async def scenario(call: int) -> int:
+        async with watched(fail_at_call=call) as (ws, _, _, stream):
+            with suppress(ConnectionClosedError):
+                await ws.send("before")
+                await ws.send(LARGE)
+                await ws.send("after")
+        return stream.calls
+
+    # The first two calls are the handshake's.
+    assert fail_everywhere(scenario, first=3) > 6
+
+
+async def test_everyone_hears_of_a_torn_frame(autojump_clock: trio.testing.MockClock) -> None:
+    async with raw_client(lockstep=True, write_limit=10) as (ws, _):
+        heard: list[type[BaseException]] = []
+
+        async def expect_the_end(wait: Any) -> None:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await wait()
+            heard.append(type(caught.value.__cause__))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_the_end, ws.receive)
+            nursery.start_soon(expect_the_end, ws.ping)
+            with trio.move_on_after(1):
+                await ws.send(LARGE)  # the peer does not read
+            nursery.start_soon(expect_the_end, lambda: ws.send("after"))
+            reason = await ws.wait_closed()
+        assert reason.code == 1006
+        assert heard == [trio.BrokenResourceError] * 3
