@@ -217,8 +217,12 @@ class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
 
     def connect(self) -> trio.StapledStream[Any, Any]:
         ours, theirs = trio.testing.memory_stream_pair()
-        self._send.send_nowait(theirs)
+        self.connect_with(theirs)
         return ours
+
+    def connect_with(self, stream: trio.StapledStream[Any, Any]) -> None:
+        """Have this stream accepted."""
+        self._send.send_nowait(stream)
 
     async def accept(self) -> trio.StapledStream[Any, Any]:
         try:

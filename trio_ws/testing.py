@@ -8,12 +8,12 @@ other. With pytest-trio's ``autojump_clock`` (or :class:`trio.testing.MockClock`
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 import trio.testing
 
-from trio_ws import WebSocketConnection, wrap_client_stream, wrap_server_stream
+from trio_ws import HandshakeError, WebSocketConnection, wrap_client_stream, wrap_server_stream
 
 __all__ = ["FaultyStream", "open_connection_pair"]
 
@@ -123,23 +123,26 @@ async def open_connection_pair(
     """
     make_streams = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
     client_stream, server_stream = make_streams()
-    servers, server_side = trio.open_memory_channel[WebSocketConnection](0)
+    servers, server_side = trio.open_memory_channel[WebSocketConnection](1)
     leave = trio.Event()
 
     async def be_the_server() -> None:
-        async with wrap_server_stream(
-            server_stream,
-            max_size=max_size,
-            max_queue=max_queue,
-            max_fragments=max_fragments,
-            read_limit=read_limit,
-            write_limit=write_limit,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            close_timeout=close_timeout,
-        ) as ws:
-            await servers.send(ws)
-            await leave.wait()
+        # Shielded, because its end is the client's end: when the block is cancelled, the client is, and this end
+        # hears of it as a server on another machine would. If the handshake fails, the client tells why.
+        with trio.CancelScope(shield=True), suppress(HandshakeError):
+            async with wrap_server_stream(
+                server_stream,
+                max_size=max_size,
+                max_queue=max_queue,
+                max_fragments=max_fragments,
+                read_limit=read_limit,
+                write_limit=write_limit,
+                ping_interval=ping_interval,
+                ping_timeout=ping_timeout,
+                close_timeout=close_timeout,
+            ) as ws:
+                servers.send_nowait(ws)
+                await leave.wait()
 
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -116,7 +116,7 @@ def _request(url: WebSocketURL, options: ClientOptions) -> ClientHandshake:
         target=url.target,
         subprotocols=options.subprotocols,
         headers=headers,
-        user_agent=options.user_agent,
+        user_agent=None if "User-Agent" in options.extra_headers else options.user_agent,
         origin=options.origin,
     )
 

@@ -337,6 +337,7 @@ class Session:
         """One visit of the clock: send a ping, and see to it that the peer has to answer."""
         if not self._protocol.open:
             return
+        unanswered = self._pong_deadline != math.inf
         interval, timeout = self.options.ping_interval, self.options.ping_timeout
         if interval is not None and timeout is not None:
             if self.writer.waiting_since is not None:
@@ -344,7 +345,8 @@ class Session:
             if not self.inbox.full:
                 self._pong_deadline = min(self._pong_deadline, trio.current_time() + timeout)
             self._rearm()
-        if not self.writer.held:
+        # One ping at a time is enough to ask; and none behind a write that waits, where they would pile up.
+        if not unanswered and not self.writer.held:
             self._send_ping(None)
 
     def _sign_of_life(self) -> None:

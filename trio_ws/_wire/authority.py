@@ -9,6 +9,9 @@ import re
 #: beyond ASCII, so no codec is needed; the possessive `++` never backtracks.
 _REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})++")
 
+#: No name in the DNS is longer (RFC 1035 §2.3.4).
+_MAX_NAME = 255
+
 
 def split_authority(text: str) -> tuple[str, int | None]:
     """Split ``host[:port]`` into a host in lower case and the port, None where there is none.
@@ -24,6 +27,8 @@ def split_authority(text: str) -> tuple[str, int | None]:
             raise ValueError("the brackets do not match")
         return _check_ipv6(address), _parse_port(port.removeprefix(":"))
     host, _, port = text.partition(":")
+    if len(host) > _MAX_NAME:
+        raise ValueError(f"the host is longer than {_MAX_NAME} characters")
     if not _REG_NAME.fullmatch(host):
         raise ValueError("the host is not valid")
     return host.lower(), _parse_port(port)

@@ -11,8 +11,8 @@ the same for JavaScript. The commands, of which a peer may lack those that its l
     ping()                      -> {} when the pong is there
     close(code, reason)         -> how we answered: {"code": ..., "reason": ...}
 
-A text message is a string, a binary one {"hex": ...}. A server says where it listens when it starts: {"ws": port, "wss": port}.
-It answers the request for /status/403 with 403, and speaks the subprotocol "chat".
+A text message is a string, a binary one {"hex": ...}. A server says where it listens when it starts:
+{"ws": port, "wss": port}. It answers the request for /status/403 with 403, and speaks the subprotocol "chat".
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import trio
+
+SCHEMES = ("ws", "wss")
 SUBPROTOCOL = "chat"
 
 
-async def obey(peer: Any, read_line: Callable[[], Awaitable[str]], **ports: int) -> None:
+async def obey(peer: Any, read_line: Callable[[], Awaitable[str]], ports: dict[str, int]) -> None:
     """Announce the peer, then do what stdin says until it ends."""
     say(ports)
     while line := await read_line():
@@ -38,16 +41,19 @@ async def obey(peer: Any, read_line: Callable[[], Awaitable[str]], **ports: int)
         say(await getattr(peer, command.pop("do"))(**command) or {})
 
 
-def obey_in_asyncio(start: Callable[[Any], Awaitable[dict[str, int]]], peer: Any) -> None:
-    """Run a peer of asyncio; ``start(peer)`` makes it listen, if it is a server, and says where."""
+def obey_in_asyncio(peer: Any, listen: Callable[[str], Awaitable[int]] | None = None) -> None:
+    """Run a peer of asyncio. A server gives ``listen(scheme)``, which starts it and returns its port."""
 
     async def main() -> None:
-        ports = await start(peer)
-        await obey(peer, partial(asyncio.to_thread, sys.stdin.readline), **ports)
-        # There may be connections that the test did not close: nobody waits for them.
-        os._exit(0)
+        ports = {} if listen is None else {scheme: await listen(scheme) for scheme in SCHEMES}
+        await obey(peer, partial(asyncio.to_thread, sys.stdin.readline), ports)
+        os._exit(0)  # nobody waits for connections that are still open
 
     asyncio.run(main())
+
+
+async def read_line_in_trio() -> str:
+    return await trio.to_thread.run_sync(sys.stdin.readline)
 
 
 def say(answer: dict[str, Any]) -> None:

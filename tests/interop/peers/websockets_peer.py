@@ -1,22 +1,31 @@
-"""The websockets library, in each of its three flavours: `websockets_peer asyncio|sync|trio client|server DIRECTORY`."""
+"""The websockets library, each of its flavours: `websockets_peer asyncio|sync|trio client|server DIRECTORY`."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import inspect
+import math
 import os
 import queue
 import sys
 import threading
-from functools import partial
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import trio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from .control import Certificates, choose_subprotocol, obey, obey_in_asyncio, rejected_with
+from .control import (
+    SCHEMES,
+    Certificates,
+    choose_subprotocol,
+    obey,
+    obey_in_asyncio,
+    read_line_in_trio,
+    rejected_with,
+)
 
 
 async def settle(value: Any) -> Any:
@@ -25,27 +34,30 @@ async def settle(value: Any) -> Any:
 
 
 class Peer:
-    def __init__(self, flavour: str, certificates: Certificates) -> None:
+    """What the flavours have in common, which is nearly everything."""
+
+    close_method = "close"
+
+    def __init__(self, flavour: str, certificates: Certificates, put: Callable[..., Any], get: Callable[..., Any]):
         self.client = importlib.import_module(f"websockets.{flavour}.client")
-        self.server = importlib.import_module(f"websockets.{flavour}.server")
+        self.serve = importlib.import_module(f"websockets.{flavour}.server").serve
         self.certificates = certificates
+        self.put, self.get = put, get  # the connections that a server has accepted
         self.ws: Any = None
-        self.accepted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.nursery: trio.Nursery | None = None
 
     async def connect(self, url: str, subprotocols: list[str]) -> dict[str, Any]:
-        connecting = self.client.connect(
-            url, ssl=self.certificates.client_context_for(url), subprotocols=subprotocols or None, proxy=None
-        )
+        context = self.certificates.client_context_for(url)
         try:
-            self.ws = await settle(connecting.connect(self.nursery) if self.nursery else connecting)
+            self.ws = await settle(self.open(url, ssl=context, subprotocols=subprotocols or None, proxy=None))
         except InvalidStatus as exc:
             return {"status": exc.response.status_code}
         return {"subprotocol": self.ws.subprotocol}
 
+    def open(self, url: str, **options: Any) -> Any:
+        return self.client.connect(url, **options)
+
     async def accept(self) -> dict[str, Any]:
-        # Handlers start when the handshake is done, which the other side may know a moment earlier.
-        self.ws = self.accepted.get()
+        self.ws = await settle(self.get())
         return {"subprotocol": self.ws.subprotocol}
 
     async def send(self, message: str | bytes) -> None:
@@ -65,7 +77,7 @@ class Peer:
         await settle(pong.wait() if hasattr(pong, "wait") else pong)
 
     async def close(self, code: int, reason: str) -> dict[str, Any]:
-        await settle((self.ws.aclose if self.nursery else self.ws.close)(code, reason))
+        await settle(getattr(self.ws, self.close_method)(code, reason))
         return self.seen()
 
     def seen(self) -> dict[str, Any]:
@@ -73,10 +85,13 @@ class Peer:
 
     # Servers
 
-    def options(self) -> dict[str, Any]:
+    def server_options(self, scheme: str) -> dict[str, Any]:
         return {
+            "host": "127.0.0.1",
+            "port": 0,
+            "ssl": self.certificates.server_context() if scheme == "wss" else None,
             "process_request": self.process_request,
-            "select_subprotocol": lambda ws, offered: choose_subprotocol(offered),
+            "select_subprotocol": lambda connection, offered: choose_subprotocol(offered),
         }
 
     def process_request(self, connection: Any, request: Any) -> Any:
@@ -84,9 +99,72 @@ class Peer:
         return None if status is None else connection.respond(HTTPStatus(status), "no\n")
 
     async def handle(self, ws: Any) -> None:
-        self.accepted.put(ws)
+        self.put(ws)
         await ws.wait_closed()
 
-    def handle_sync(self, ws: Any) -> None:
-        self.accepted.put(ws)
+
+def in_asyncio(role: str, certificates: Certificates) -> None:
+    accepted: asyncio.Queue[Any] = asyncio.Queue()
+    peer = Peer("asyncio", certificates, accepted.put_nowait, accepted.get)
+
+    async def listen(scheme: str) -> int:
+        server = await peer.serve(peer.handle, **peer.server_options(scheme))
+        return server.sockets[0].getsockname()[1]
+
+    obey_in_asyncio(peer, listen if role == "server" else None)
+
+
+def in_threads(role: str, certificates: Certificates) -> None:
+    accepted: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    peer = Peer("sync", certificates, accepted.put, accepted.get)
+
+    def handle(ws: Any) -> None:
+        peer.put(ws)
         threading.Event().wait()  # returning would close it
+
+    def listen(scheme: str) -> int:
+        server = peer.serve(handle, **peer.server_options(scheme))
+        threading.Thread(target=server.serve_forever).start()
+        return server.socket.getsockname()[1]
+
+    async def read_line() -> str:
+        return sys.stdin.readline()
+
+    ports = {scheme: listen(scheme) for scheme in SCHEMES} if role == "server" else {}
+    asyncio.run(obey(peer, read_line, ports))
+    os._exit(0)  # there are threads that wait for connections
+
+
+class TrioPeer(Peer):
+    close_method = "aclose"
+
+    def __init__(self, certificates: Certificates, nursery: trio.Nursery):
+        sender, receiver = trio.open_memory_channel[Any](math.inf)
+        super().__init__("trio", certificates, sender.send_nowait, receiver.receive)
+        self.nursery = nursery
+
+    def open(self, url: str, **options: Any) -> Any:
+        return self.client.connect(url, **options).connect(self.nursery)
+
+    async def listen(self, scheme: str) -> int:
+        def serve(task_status: trio.TaskStatus[Any]) -> Any:
+            return self.serve(self.handle, **self.server_options(scheme), task_status=task_status)
+
+        server = await self.nursery.start(serve)
+        return server.listeners[0].socket.getsockname()[1]
+
+
+async def in_trio(role: str, certificates: Certificates) -> None:
+    async with trio.open_nursery() as nursery:
+        peer = TrioPeer(certificates, nursery)
+        ports = {scheme: await peer.listen(scheme) for scheme in SCHEMES} if role == "server" else {}
+        await obey(peer, read_line_in_trio, ports)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    flavour, role, directory = sys.argv[1:]
+    if flavour == "trio":
+        trio.run(in_trio, role, Certificates(directory))
+    else:
+        {"asyncio": in_asyncio, "sync": in_threads}[flavour](role, Certificates(directory))
