@@ -17,7 +17,7 @@ async def test_peer_that_stops_reading_is_dropped_after_interval_and_timeout(
         began = trio.current_time()
         with pytest.raises(ConnectionClosedError) as caught:
             await ws.send("nobody reads this")
-        assert trio.current_time() - began <= 12
+        assert trio.current_time() - began == pytest.approx(12, abs=0.05)
         assert isinstance(caught.value.__cause__, TimeoutError)
 
 
@@ -38,7 +38,7 @@ async def test_peer_that_sends_but_does_not_read_is_dropped_too(autojump_clock: 
         began = trio.current_time()
         with pytest.raises(ConnectionClosedError):
             await ws.send("nobody reads this")
-        assert trio.current_time() - began == pytest.approx(12)
+        assert trio.current_time() - began == pytest.approx(12, abs=0.05)
         nursery.cancel_scope.cancel()
 
 
@@ -50,7 +50,7 @@ async def test_peer_that_floods_but_does_not_read_is_dropped_also_when_our_queue
         began = trio.current_time()
         with pytest.raises(ConnectionClosedError):
             await ws.send("nobody reads this")
-        assert trio.current_time() - began == pytest.approx(12)
+        assert trio.current_time() - began == pytest.approx(12, abs=0.05)
         assert [message async for message in _until_closed(ws)] == ["more"] * 10
 
 
@@ -66,7 +66,7 @@ async def test_silent_peer_is_dropped_after_interval_and_timeout(autojump_clock:
     async with raw_client(ping_interval=7, ping_timeout=5) as (ws, peer):
         began = trio.current_time()
         await ws.wait_closed()
-        assert trio.current_time() - began == pytest.approx(12)
+        assert trio.current_time() - began == pytest.approx(12, abs=0.05)
         ping, farewell = await peer.receive(), await peer.receive()
         assert ping is not None
         assert farewell is not None
@@ -131,7 +131,7 @@ async def test_aclose_returns_within_close_timeout(
             await trio.testing.wait_all_tasks_blocked()
         began = trio.current_time()
         await ws.aclose()
-        assert trio.current_time() - began == pytest.approx(3)
+        assert trio.current_time() - began == pytest.approx(3, abs=0.05)
         assert ws.close_reason is not None
         assert ws.close_reason.sent_code is None  # the close frame never got out
 
@@ -146,7 +146,7 @@ async def test_peer_that_answers_the_close_but_keeps_the_stream_open(
         await peer.send(close(mask=role == "server"))
         began = trio.current_time()
         await ws.aclose()
-        assert trio.current_time() - began == pytest.approx(0 if role == "server" else 3)
+        assert trio.current_time() - began == pytest.approx(0 if role == "server" else 3, abs=0.05)
         assert ws.close_reason is not None
         assert ws.close_reason.ok
 
@@ -164,7 +164,7 @@ async def test_peer_that_goes_on_sending_instead_of_answering_the_close(
         nursery.start_soon(chatter)
         began = trio.current_time()
         await ws.aclose()
-        assert trio.current_time() - began == pytest.approx(3)
+        assert trio.current_time() - began == pytest.approx(3, abs=0.05)
         nursery.cancel_scope.cancel()
 
 

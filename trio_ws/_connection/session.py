@@ -152,13 +152,20 @@ class Session:
     async def _leave(self) -> None:
         """Close the stream without waiting, with a close frame in front where that costs no waiting (law 7)."""
         try:
-            if self._farewell is not None and self.reason is None and self._sent is None and not self.writer.busy:
-                self._sent, self._closed_by = self._farewell, "local"
-                await self.writer.last_words(self._protocol.close(self._farewell))
+            if self._farewell is not None:
+                await self._say_farewell(self._farewell)
             self._conclude()
             self.writer.broken = True
         finally:
             await self._transport.close()
+
+    async def _say_farewell(self, close: Close) -> None:
+        frame = b""
+        if self._sent is None and self.reason is None:
+            self._sent, self._closed_by = close, "local"
+            frame = self._protocol.close(close)
+        if not await self.writer.last_words(frame) and self.reason is None:
+            self._sent = None
 
     async def _read(self) -> None:
         """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
@@ -416,7 +423,6 @@ class Session:
             raise self.error() from self._cause
 
     async def send(self, data: str | bytes) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
         while self._fragmenting is not None:
             await self._fragmenting.wait()
         await self.send_frame(data, finished=True)

@@ -21,6 +21,9 @@ _BLINK = 0.01
 class Transport:
     """Any Trio stream."""
 
+    #: Seconds that the last frame of a cancelled connection may take.
+    patience = _BLINK
+
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
 
@@ -55,6 +58,7 @@ class SocketTransport(Transport):
     """A stream that is a plain socket."""
 
     stream: trio.SocketStream
+    patience = 0
 
     def send_nowait(self, data: bytes) -> int:
         trio_socket = self.stream.socket

@@ -80,14 +80,16 @@ class Writer:
 
         Cancellation: while waiting in line nothing has been written; later the stream is broken.
         """
-        if not self._turn.value:
-            if self._held_size + size <= self._write_limit and not self._turn.statistics().tasks_waiting:
-                self._hold(encode())
-                return
-            await self._turn.acquire()
-        else:
+        if self._turn.value:
             self._turn.acquire_nowait()
+        elif self._held_size + size <= self._write_limit and not self._turn.statistics().tasks_waiting:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._hold(encode())
+            return
+        else:
+            await self._turn.acquire()
         try:
+            await trio.lowlevel.checkpoint_if_cancelled()
             await self._write(encode())
         finally:
             self._pass_on()
@@ -120,12 +122,31 @@ class Writer:
         await self._turn.acquire()
         self._pass_on()
 
-    async def last_words(self, frame: bytes) -> None:
-        """Write a close frame without waiting, or not at all if it would stand in the middle of another frame."""
-        if self._turn.value and not self.broken:
-            self._turn.acquire_nowait()
-            await self._transport.send_last(frame)
-            self.broken = True
+    async def last_words(self, frame: bytes) -> bool:
+        """Write what is held, and this frame, without waiting or not at all; nothing is written ever after.
+
+        Returns:
+            False if they would have stood in the middle of another frame.
+        """
+        if self.waiting_since is not None:
+            with trio.move_on_after(self._transport.patience, shield=True):
+                await self.drained()
+        if self.waiting_since is not None or self.broken:
+            return False
+        self.broken = True
+        data = self._take_held() + frame
+        if data:
+            await self._transport.send_last(data)
+        return True
+
+    def _take_held(self) -> bytes:
+        if self._pong:
+            self._held.append(self._pong)
+            self._pong = None
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_size = 0
+        return data
 
     def _hold(self, frame: bytes) -> None:
         self._held.append(frame)
@@ -133,9 +154,7 @@ class Writer:
 
     def _break(self, exc: BaseException) -> None:
         self.broken = True
-        self._held.clear()
-        self._held_size = 0
-        self._pong = None
+        self._take_held()
         self._on_broken(exc)
 
     def _write_nowait(self, frame: bytes) -> bytes:
@@ -171,16 +190,13 @@ class Writer:
             self._turn.release()
 
     async def _write_held(self) -> None:
-        try:
-            while self.held and not self.broken:
-                if self._pong:
-                    self._held.append(self._pong)
-                    self._pong = None
-                data = b"".join(self._held)
-                self._held.clear()
-                self._held_size = 0
-                await self._write(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # recorded in _break(), and told to everyone by the connection: law 10
-        finally:
-            self._turn.release()
+        # Shielded, so that a connection that is cancelled does not tear the close frame it has just posted. Whoever
+        # cancels a connection closes its stream, and that ends this too.
+        with trio.CancelScope(shield=True):
+            try:
+                while self.held and not self.broken:
+                    await self._write(self._take_held())
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # recorded in _break(), and told to everyone by the connection: law 10
+            finally:
+                self._turn.release()

@@ -17,10 +17,10 @@ class Peer:
         self.certificates = certificates
         self.session: aiohttp.ClientSession | None = None
         self.ws: Any = None
-        self.accepted: asyncio.Queue[tuple[Any, asyncio.Queue[Any]]] = asyncio.Queue()
+        self.accepted: asyncio.Queue[Any] = asyncio.Queue()
         self.received: asyncio.Queue[Any] = asyncio.Queue()
         self.ponged = asyncio.Event()
-        self.pump_task: asyncio.Task[None] | None = None
+        self.receiving: asyncio.Task[None]
 
     async def connect(self, url: str, subprotocols: list[str]) -> dict[str, Any]:
         self.session = self.session or aiohttp.ClientSession()
@@ -32,13 +32,17 @@ class Peer:
             )
         except aiohttp.WSServerHandshakeError as exc:
             return {"status": exc.status}
-        self.received = asyncio.Queue()
-        self.pump_task = asyncio.create_task(self.pump(self.ws, self.received))
+        self.start_receiving()
         return {"subprotocol": self.ws.protocol}
 
     async def accept(self) -> dict[str, Any]:
-        self.ws, self.received = await self.accepted.get()
+        self.ws = await self.accepted.get()
+        self.start_receiving()
         return {"subprotocol": self.ws.ws_protocol}
+
+    def start_receiving(self) -> None:
+        self.received = asyncio.Queue()
+        self.receiving = asyncio.create_task(self.pump(self.ws, self.received))
 
     async def pump(self, ws: Any, received: asyncio.Queue[Any]) -> None:
         # aiohttp acts on what it receives, pings included, only while somebody receives.
@@ -69,6 +73,7 @@ class Peer:
         await self.ponged.wait()
 
     async def close(self, code: int, reason: str) -> dict[str, Any]:
+        self.receiving.cancel()  # close() waits for the answer only if nobody else does
         await self.ws.close(code=code, message=reason.encode())
         return {"code": self.ws.close_code, "reason": ""}
 
@@ -80,9 +85,7 @@ class Peer:
             return web.Response(status=status, text="no\n")
         ws = web.WebSocketResponse(protocols=[SUBPROTOCOL], autoping=False)
         await ws.prepare(request)
-        received: asyncio.Queue[Any] = asyncio.Queue()
-        self.accepted.put_nowait((ws, received))
-        await self.pump(ws, received)
+        self.accepted.put_nowait(ws)
         await asyncio.Event().wait()  # returning would close it
         return ws
 
