@@ -34,10 +34,11 @@ napoleon_custom_sections = ["Cancellation"]
 nitpicky = True
 nitpick_ignore_regex = [
     # The standard library and our dependencies: not in this documentation.
-    (r"py:.*", r"(collections|enum|http|logging|os|re|signal|socket|ssl|types|typing)\..*"),
+    (r"py:.*", r"(collections|contextlib|enum|http|logging|os|re|signal|socket|ssl|types|typing)\..*"),
     (r"py:.*", r"(attrs?|h11|trio|wsproto)\..*"),
     # Builtins and what type hints are made of.
-    (r"py:.*", r"(Any|AsyncIterable|AsyncIterator|Awaitable|Callable)"),
+    (r"py:mod", r"socket"),
+    (r"py:.*", r"(AbstractAsyncContextManager|Any|AsyncIterable|AsyncIterator|Awaitable|Callable)"),
     (r"py:.*", r"(Iterable|Iterator|Literal|Mapping|Sequence)"),
     (r"py:.*", r"(None|TypeError|ValueError|OSError|TimeoutError|RuntimeError|KeyboardInterrupt|Exception)"),
     (r"py:class", r"(bool|bytes|bytearray|dict|float|int|list|memoryview|object|set|str|tuple|frozenset)"),

@@ -73,7 +73,11 @@ class Peer:
         await self.ponged.wait()
 
     async def close(self, code: int, reason: str) -> dict[str, Any]:
-        self.receiving.cancel()  # close() waits for the answer only if nobody else does
+        if isinstance(self.ws, web.WebSocketResponse):
+            # The server's close() gets to see the answer only if nobody else is waiting to receive; the client's
+            # takes care of that, and takes a cancelled receive() for the end.
+            self.receiving.cancel()
+            await asyncio.wait([self.receiving])
         await self.ws.close(code=code, message=reason.encode())
         return {"code": self.ws.close_code, "reason": ""}
 
