@@ -53,7 +53,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._read_limit = read_limit
         self._on_call = on_call
         #: How many calls there have been.
-        self.calls = 0
+        self.calls: int = 0
 
     def _call(self, name: str) -> None:
         self.calls += 1

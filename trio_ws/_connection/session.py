@@ -72,19 +72,19 @@ class Session:
         initial_data: bytes,
         clock: Keepalive,
     ) -> None:
-        self.id = os.urandom(4).hex()
+        self.id: str = os.urandom(4).hex()
         self.role = role
         self.options = options
-        self.log = logging.getLogger(f"trio_ws.{role}")
+        self.log: logging.Logger = logging.getLogger(f"trio_ws.{role}")
         self._debug = self.log.isEnabledFor(logging.DEBUG)
         self._transport = make_transport(stream)
         self._protocol = Protocol(role, max_size=options.max_size, max_fragments=options.fragments)
-        self.inbox = Inbox(options.max_queue)
+        self.inbox: Inbox = Inbox(options.max_queue)
         self._clock = clock
         self._initial_data = initial_data
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
-        self.writer = Writer(
+        self.writer: Writer = Writer(
             self._transport,
             write_limit=options.write_limit,
             spawn=self._spawn,
@@ -105,10 +105,13 @@ class Session:
         self.reason: CloseReason | None = None
         self._half_reason: CloseReason | None = None
         #: Set when the reason is settled.
-        self.closed = trio.Event()
+        self.closed: trio.Event = trio.Event()
         #: Set when the stream is closed as well and the reader has ended.
-        self.done = trio.Event()
-        self.messages_sent = self.messages_received = self.bytes_sent = self.bytes_received = 0
+        self.done: trio.Event = trio.Event()
+        self.messages_sent: int = 0
+        self.messages_received: int = 0
+        self.bytes_sent: int = 0
+        self.bytes_received: int = 0
 
     # The reader
 

@@ -56,7 +56,7 @@ class Writer:
         self._pong: bytes | None = None
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
-        self.broken = False
+        self.broken: bool = False
 
     @property
     def held(self) -> int:
