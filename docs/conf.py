@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as version_of
+
+from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
+
+import trio_ws  # noqa: F401  loads the modules that are looked at below
 
 project = "trio_ws"
 author = "the trio_ws authors"
@@ -24,6 +30,8 @@ html_title = f"trio_ws {version}"
 autodoc_use_legacy_class_based = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Longer signatures have a line for each parameter.
+maximum_signature_line_length = 100
 
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -34,7 +42,7 @@ napoleon_custom_sections = ["Cancellation"]
 nitpicky = True
 nitpick_ignore_regex = [
     # The standard library and our dependencies: not in this documentation.
-    (r"py:.*", r"(collections|contextlib|enum|http|logging|os|re|signal|socket|ssl|types|typing)\..*"),
+    (r"py:.*", r"(collections|contextlib|enum|functools|http|logging|os|re|signal|socket|ssl|types|typing)\..*"),
     (r"py:.*", r"(attrs?|h11|trio|wsproto)\..*"),
     # Builtins and what type hints are made of.
     (r"py:mod", r"socket"),
@@ -43,3 +51,16 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(None|TypeError|ValueError|OSError|TimeoutError|RuntimeError|KeyboardInterrupt|Exception)"),
     (r"py:class", r"(bool|bytes|bytearray|dict|float|int|list|memoryview|object|set|str|tuple|frozenset)"),
 ]
+
+# The public classes say that they are of ``trio_ws``, so autodoc looks there for their ``#:`` comments and for the
+# order of their members. Show it what the modules say in which they really are.
+_public = ModuleAnalyzer.for_module("trio_ws")
+_public.analyze()
+for _name in [name for name in sys.modules if name.startswith("trio_ws._")]:
+    _analyzer = ModuleAnalyzer.for_module(_name)
+    _analyzer.analyze()
+    for _what in ("attr_docs", "annotations", "tagorder"):
+        getattr(_public, _what).update(getattr(_analyzer, _what))
+
+# Napoleon takes "Never on the wire: TLS failed." for a type and what it is for. Our comments name no types.
+GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end

@@ -68,13 +68,12 @@ async def test_timeout_around_receive_loses_nothing(autojump_clock: MockClock) -
         assert "message" not in locals()
 
 
-async def test_fragments_go_out_as_they_are_made_and_come_in_as_they_arrive(nursery: trio.Nursery) -> None:
-    # shown as send-fragments
-    async def lines() -> AsyncIterator[str]:
-        for number in range(3):
-            yield f"line {number}\n"
+async def lines() -> AsyncIterator[str]:
+    for number in range(3):
+        yield f"line {number}\n"
 
-    # shown to here
+
+async def test_fragments_go_out_as_they_are_made_and_come_in_as_they_arrive(nursery: trio.Nursery) -> None:
     async def send(ws: WebSocketConnection) -> None:
         # shown as send-fragments-call
         await ws.send_fragments(lines())
@@ -105,27 +104,26 @@ async def test_ping_tells_the_round_trip(autojump_clock: MockClock) -> None:
         assert seconds == ws.latency
 
 
+async def listen(ws: WebSocketConnection, seen: list[str]) -> None:
+    try:
+        async for message in ws:
+            seen.append(str(message))
+    except ConnectionClosedError as error:
+        seen.append(f"failed: {error.reason.code}")
+    else:
+        seen.append("goodbye")
+
+
 async def test_failure_is_told_from_a_goodbye() -> None:
     seen: list[str] = []
 
-    # shown as told-apart
-    async def listen(ws: WebSocketConnection) -> None:
-        try:
-            async for message in ws:
-                seen.append(str(message))
-        except ConnectionClosedError as error:
-            seen.append(f"failed: {error.reason.code}")
-        else:
-            seen.append("goodbye")
-
-    # shown to here
     async with open_connection_pair() as (client, server):
         await client.send("hello")
         await client.aclose()
-        await listen(server)
+        await listen(server, seen)
     async with open_connection_pair() as (client, server):
         await client.aclose(4000, "application says no")
-        await listen(server)
+        await listen(server, seen)
     assert seen == ["hello", "goodbye", "failed: 4000"]
 
 
@@ -156,14 +154,13 @@ async def test_handshake_errors_are_one_family() -> None:
     assert isinstance(seen[1], OSError)
 
 
-async def test_hook_answers_for_the_handshake() -> None:
-    # shown as authorize
-    async def authorize(request: Request) -> Response | None:
-        if request.headers.get("Authorization") != "Bearer secret":
-            return Response(401, "Say who you are.\n", {"WWW-Authenticate": "Bearer"})
-        return None  # let the handshake go on
+async def authorize(request: Request) -> Response | None:
+    if request.headers.get("Authorization") != "Bearer secret":
+        return Response(401, "Say who you are.\n", {"WWW-Authenticate": "Bearer"})
+    return None  # let the handshake go on
 
-    # shown to here
+
+async def test_hook_answers_for_the_handshake() -> None:
     async with open_websocket_server(echo, "127.0.0.1", 0, process_request=authorize) as server:
         url = f"ws://127.0.0.1:{server.port}/"
         with pytest.raises(ConnectionRejected):

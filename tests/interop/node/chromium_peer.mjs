@@ -4,9 +4,7 @@
 
 import { execFileSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 
 import { chromium } from "playwright-core";
@@ -84,7 +82,7 @@ class Peer {
   }
 }
 
-const profile = mkdtempSync(path.join(tmpdir(), "chromium-"));
+const profile = mkdtempSync(path.join(directory, "chromium-"));
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: execFileSync("which", ["chromium"], { encoding: "utf8" }).trim(),
   args: [
