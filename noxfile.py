@@ -62,13 +62,9 @@ def autobahn(session: nox.Session) -> None:
     suite = session.cache_dir / "autobahntestsuite"
     if not (suite / "bin" / "wstest").exists():
         session.run("virtualenv", "--quiet", f"--python={python2}", str(suite))
-        session.run(
-            str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True
-        )
+        session.run(str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True)
     reports = Path(session.create_tmp())
-    session.run(
-        "python", "tests/interop/autobahn_echo.py", str(suite / "bin" / "wstest"), str(reports.absolute())
-    )
+    session.run("python", "tests/interop/autobahn_echo.py", str(suite / "bin" / "wstest"), str(reports.absolute()))
 
 
 def find_python2() -> Path | None:

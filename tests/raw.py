@@ -30,6 +30,12 @@ REQUEST = (
 ).encode()
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens in another task and can only be looked at. The caller brings the time limit."""
+    while not condition():
+        await trio.sleep(0.001)
+
+
 class Frame(NamedTuple):
     opcode: int
     payload: bytes
@@ -69,10 +75,8 @@ def frames(data: bytes) -> Iterator[Frame]:
 
 def torn(data: bytes) -> bytes:
     """What is left of ``data`` behind its last whole frame."""
-    end = 0
-    for _, end in _split(data):
-        pass
-    return data[end:]
+    ends = [end for _, end in _split(data)]
+    return data[ends[-1] :] if ends else data
 
 
 def _split(data: bytes) -> Iterator[tuple[Frame, int]]:
@@ -165,7 +169,10 @@ class RawPeer:
 
 @asynccontextmanager
 async def raw_client(
-    *, lockstep: bool = False, request: bytes = REQUEST, wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda s: s,
+    *,
+    lockstep: bool = False,
+    request: bytes = REQUEST,
+    wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda s: s,
     **options: Any,
 ) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
     """Our server's side of a connection in memory, and a client made of bytes.

@@ -82,8 +82,8 @@ def cancel_everywhere(scenario: Callable[[Region], Awaitable[None]], *, real_tim
 def fail_everywhere(scenario: Callable[[int], Awaitable[int]], *, first: int = 1) -> int:
     """Have the scenario's stream fail at its first call, its second, ...
 
-    ``scenario(call)`` brings a :class:`trio_ws.testing.FaultyStream` that fails at that call, and returns how many calls
-    there were.
+    ``scenario(call)`` brings a :class:`trio_ws.testing.FaultyStream` that fails at that call, and returns how many
+    calls there were.
     """
     call = first
     while True:

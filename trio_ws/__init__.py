@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FunctionType
+
 from ._client.connect import connect_websocket, open_websocket, wrap_client_stream
 from ._connection.connection import ConnectionStatistics, WebSocketConnection
 from ._errors import (
@@ -18,10 +20,11 @@ from ._errors import (
     RemoteProtocolError,
     WebSocketError,
 )
+from ._options import Origins, ProcessRequest, ProcessResponse, SelectSubprotocol
 from ._server.serve import open_websocket_server, serve_websocket, wrap_server_stream
-from ._server.server import ServerStatistics, WebSocketServer
+from ._server.server import Handler, ServerStatistics, WebSocketServer
 from ._server.upgrade import Upgrade, receive_upgrade
-from ._values import CloseCode, CloseReason, Headers, Request, Response
+from ._values import CloseCode, CloseReason, Headers, HeadersLike, Request, Response
 from ._version import __version__
 
 __all__ = [
@@ -32,16 +35,22 @@ __all__ = [
     "ConnectionClosedOK",
     "ConnectionRejected",
     "ConnectionStatistics",
+    "Handler",
     "HandshakeError",
     "HandshakeTimeout",
     "Headers",
+    "HeadersLike",
     "InvalidURL",
     "LocalHandshakeError",
     "LocalProtocolError",
+    "Origins",
+    "ProcessRequest",
+    "ProcessResponse",
     "RemoteHandshakeError",
     "RemoteProtocolError",
     "Request",
     "Response",
+    "SelectSubprotocol",
     "ServerStatistics",
     "Upgrade",
     "WebSocketConnection",
@@ -59,6 +68,6 @@ __all__ = [
 
 for _name in __all__:
     # Tracebacks and docs then say trio_ws.WebSocketConnection, not where it happens to be defined.
-    if not _name.startswith("__"):
+    if isinstance(globals()[_name], (type, FunctionType)):
         globals()[_name].__module__ = __name__
 del _name

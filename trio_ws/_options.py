@@ -20,10 +20,14 @@ __all__ = [
     "SelectSubprotocol",
 ]
 
-ProcessRequest: TypeAlias = "Callable[[Request], Awaitable[Response | None] | Response | None]"
-ProcessResponse: TypeAlias = "Callable[[Request, Response], Awaitable[Response | None] | Response | None]"
-SelectSubprotocol: TypeAlias = "Callable[[Request, Sequence[str]], str | None]"
-Origins: TypeAlias = 'Sequence[str | re.Pattern[str] | None] | Literal["same-host", "any"]'
+#: A plain or async function that may answer a request.
+ProcessRequest: TypeAlias = Callable[[Request], Awaitable[Response | None] | Response | None]
+#: A plain or async function that may replace the answer to a request.
+ProcessResponse: TypeAlias = Callable[[Request, Response], Awaitable[Response | None] | Response | None]
+#: A function that chooses one of the subprotocols that a client offers.
+SelectSubprotocol: TypeAlias = Callable[[Request, Sequence[str]], str | None]
+#: Which web pages may connect.
+Origins: TypeAlias = Sequence[str | re.Pattern[str] | None] | Literal["same-host", "any"]
 
 
 def seconds(value: float | None, name: str) -> float | None:

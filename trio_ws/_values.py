@@ -11,7 +11,8 @@ import attrs
 
 __all__ = ["CloseCode", "CloseReason", "Headers", "HeadersLike", "Request", "Response", "quote"]
 
-HeadersLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
+#: What may be given where headers are asked for.
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 def quote(text: object, limit: int = 100) -> str:
@@ -61,9 +62,11 @@ class CloseReason:
 
     #: The code in the close frame that we put on the wire, or None if we put none there.
     sent_code: int | None = None
+    #: The text that went with it.
     sent_reason: str = ""
     #: The code in the peer's close frame (1005 if the frame held none), or None if none came.
     received_code: int | None = None
+    #: The text that came with it.
     received_reason: str = ""
     #: Who sent the first close frame; None if the connection ended without one.
     closed_by: Literal["local", "remote"] | None = None
@@ -94,13 +97,15 @@ class CloseReason:
             text += f": {quote(self.reason, 123)}"
         if self.closed_by == "local":
             if self.received_code is None:
-                text += ", the peer did not answer"
+                text += ", without an answer"
             elif self.received_code != self.sent_code:
                 text += f", the peer answered {_describe_code(self.received_code)}"
         return text
 
 
 def _header_pairs(headers: HeadersLike) -> tuple[tuple[str, str], ...]:
+    if isinstance(headers, Headers):
+        return headers.fields
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return tuple((name, value) for name, value in pairs)
 
@@ -147,6 +152,7 @@ def _headers(headers: HeadersLike) -> Headers:
 class Request:
     """An HTTP request without its body."""
 
+    #: ``"GET"`` and the like, as the client sent it.
     method: str
     #: As the client sent it, path and query: ``"/chat?room=1"``. Never a full URL: an absolute target
     #: arrives here without its scheme and authority.
@@ -182,6 +188,7 @@ class Response:
     and ``Content-Type: text/plain; charset=utf-8`` if there is a body and no other Content-Type.
     """
 
+    #: The status code, such as 200.
     status: int
     #: ``str`` is encoded as UTF-8.
     body: bytes = attrs.field(default=b"", converter=_body)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 import trustme
 
-from tests.raw import RawPeer, close, raw_server
+from tests.raw import RawPeer, close, raw_server, until
 from trio_ws import (
     ConnectionRejected,
     HandshakeError,
@@ -243,8 +243,7 @@ async def test_cancelled_nursery_closes_its_connections_with_1001() -> None:
                 await connect_websocket(nursery, f"ws://127.0.0.1:{server.port}/")
             nursery.cancel_scope.cancel()
         with trio.fail_after(10):
-            while len(reasons) < 3:
-                await trio.sleep(0.001)
+            await until(lambda: len(reasons) == 3)
     assert reasons == [1001] * 3
 
 

@@ -172,7 +172,12 @@ async def test_other_messages_wait_for_a_fragmented_one_and_pings_do_not(
 
 @pytest.mark.parametrize(
     ("fragments", "says"),
-    [(["a", b"b"], "all text or all binary"), (["a", 7], "int"), ("abc", "iterable of fragments"), ([None], "NoneType")],
+    [
+        (["a", b"b"], "all text or all binary"),
+        (["a", 7], "int"),
+        ("abc", "iterable of fragments"),
+        ([None], "NoneType"),
+    ],
 )
 async def test_fragments_that_are_no_message_are_refused(
     fragments: Any, says: str, autojump_clock: trio.testing.MockClock
@@ -389,7 +394,7 @@ async def test_debug_log_shows_frames_escaped_and_cut(
     assert "\x1b" not in text
     assert r"evil\r\nline \x1b[31m" in text
     assert max(len(line) for line in text.splitlines()) < 400
-    assert f"trio_ws.server:session.py" in text
+    assert "trio_ws.server:session.py" in text
     assert client.id in text
     assert server.id in text
 

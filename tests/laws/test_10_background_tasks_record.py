@@ -39,7 +39,11 @@ async def test_nursery_of_the_user_hears_nothing_of_what_happens_to_a_connection
             await accepted[0].send(frame(0x7, mask=False))
         with pytest.raises(ConnectionClosedError) as caught:
             await ws.receive()
-        expected: dict[str, Any] = {"eof": type(None), "reset": trio.BrokenResourceError, "garbage": RemoteProtocolError}
+        expected: dict[str, Any] = {
+            "eof": type(None),
+            "reset": trio.BrokenResourceError,
+            "garbage": RemoteProtocolError,
+        }
         assert isinstance(caught.value.__cause__, expected[end])
         await ws.aclose()
         await accepted[0].stream.aclose()

@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"write_limit": 300}
 
 @asynccontextmanager
 async def watched(**faults: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer, bytearray, FaultyStream]]:
-    """A connection, its raw peer, and all bytes that we put on the wire behind the handshake, ``send_step`` at a time."""
+    """A connection, its raw peer, and all bytes that we put on the wire behind the handshake, 100 at a time."""
     streams: list[FaultyStream] = []
 
     def wrap(stream: trio.abc.Stream) -> FaultyStream:
@@ -53,7 +53,6 @@ LARGE_FRAME_PREFIXES = [LARGE_FRAME[:end] for end in range(len(LARGE_FRAME))]
 
 def test_send_cancelled_anywhere_leaves_a_usable_or_a_dead_connection() -> None:
     async def scenario(region: Region) -> None:
-        wire = bytearray()
         survived = False
         async with watched() as (ws, _, wire, _):
             await ws.send("before")

@@ -118,9 +118,7 @@ ENDINGS = [
     ),
     pytest.param(
         we_close,
-        CloseReason(
-            sent_code=4000, sent_reason="enough", received_code=4000, closed_by="local"
-        ),
+        CloseReason(sent_code=4000, sent_reason="enough", received_code=4000, closed_by="local"),
         ConnectionClosedError,
         id="we-close",
     ),
@@ -193,7 +191,9 @@ async def test_protocol_error_is_the_cause_and_the_peer_is_not_heard_any_longer(
 ) -> None:
     masked = role == "server"
     async with either_role(role) as (ws, peer):
-        await peer.send(frame(TEXT, b"before", mask=masked), frame(0x4, mask=masked), frame(TEXT, b"behind", mask=masked))
+        await peer.send(
+            frame(TEXT, b"before", mask=masked), frame(0x4, mask=masked), frame(TEXT, b"behind", mask=masked)
+        )
         assert await ws.receive() == "before"
         with pytest.raises(ConnectionClosedError) as caught:
             await ws.receive()

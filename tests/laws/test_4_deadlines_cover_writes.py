@@ -1,4 +1,4 @@
-"""Law 4: a peer that stops reading is dropped by keepalive, and aclose() returns within close_timeout whatever happens."""
+"""Law 4: a peer that stops reading is dropped by keepalive; aclose() returns within close_timeout whatever happens."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_peer_that_goes_on_sending_instead_of_answering_the_close(
 async def test_without_timeouts_the_user_waits_as_long_as_it_takes(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client(ping_interval=None, close_timeout=None) as (ws, peer), trio.open_nursery() as nursery:
         nursery.start_soon(ws.aclose)
-        await trio.sleep(1_000_000)
+        await trio.sleep(50_000)
         assert ws.close_reason is None
         await peer.send(close())
         assert (await ws.wait_closed()).ok

@@ -60,7 +60,9 @@ MALFORMED = {
     "no-version": b"GET /\r\n\r\n",
     "http-2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "long-line": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
-    "long-head": REQUEST.replace(b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 90 + (b"X: " + b"y" * 5000 + b"\r\n") * 4 + b"\r\n"),
+    "long-head": REQUEST.replace(
+        b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 90 + (b"X: " + b"y" * 5000 + b"\r\n") * 4 + b"\r\n"
+    ),
     "many-headers": REQUEST.replace(b"\r\n\r\n", b"\r\n" + b"A: b\r\n" * 101 + b"\r\n"),
     "bad-key": REQUEST.replace(b"dGhl", b"!!!!"),
     "body": REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n") + bytes(9),

@@ -110,9 +110,7 @@ async def test_cancelled_stays_cancelled(scope: Scope, autojump_clock: trio.test
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_cancelled_while_leaving_stays_cancelled(
-    scope: Scope, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_cancelled_while_leaving_stays_cancelled(scope: Scope, autojump_clock: trio.testing.MockClock) -> None:
     seen: list[type[BaseException]] = []
     with trio.CancelScope() as cancel_scope:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -168,11 +169,9 @@ async def test_origin_is_checked(
 ) -> None:
     header = b"" if origin is None else f"\r\nOrigin: {origin}".encode()
     ours, peer = stream_with(REQUEST.replace(b"\r\n\r\n", header + b"\r\n\r\n") + close())
-    try:
+    with nullcontext() if allowed else pytest.raises(ConnectionRejected):
         async with wrap_server_stream(ours, origins=origins):
             pass
-    except ConnectionRejected as exc:
-        assert exc.response.status == 403
     assert (await peer.read_head()).startswith(b"HTTP/1.1 101 " if allowed else b"HTTP/1.1 403 ")
 
 
@@ -208,7 +207,7 @@ async def test_without_open_timeout_the_client_may_take_its_time(autojump_clock:
     async with trio.open_nursery() as nursery:
 
         async def much_later() -> None:
-            await trio.sleep(1_000_000)
+            await trio.sleep(50_000)
             await peer.send(REQUEST, close())
 
         nursery.start_soon(much_later)

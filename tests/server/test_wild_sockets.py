@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.raw import CLOSE, REQUEST, TEXT, RawPeer, close, frame, frames, torn
+from tests.raw import CLOSE, REQUEST, TEXT, RawPeer, close, frame, frames, torn, until
 from trio_ws import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -49,11 +49,6 @@ async def connect_raw(server: WebSocketServer, *, small_buffers: bool = False) -
     peer = RawPeer(trio.SocketStream(sock))
     await peer.open_as_client()
     return peer
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await trio.sleep(0.001)
 
 
 async def test_client_leaves_with_100_unread_messages() -> None:
@@ -211,7 +206,7 @@ async def test_server_ends_at_every_byte_of_handshake_and_frames() -> None:
         nursery.start_soon(cut_short)
         url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/"
         with trio.fail_after(LIMIT):
-            for end in range(len(answer)):
+            for end in range(len(answer)):  # noqa: B007  # the server in cut_short() reads it
                 with pytest.raises(RemoteHandshakeError):
                     async with open_websocket(url):
                         raise AssertionError("it should not have opened")

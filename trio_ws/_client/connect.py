@@ -61,10 +61,11 @@ async def open_websocket(
         open_timeout: Seconds for TCP, TLS and the opening handshake together.
         ping_interval: Seconds between pings.
         ping_timeout: Seconds in which anything must come from the server after a ping. A server that takes
-            nothing we write is given up after ``ping_interval + ping_timeout``.
+            nothing we write is given up after ``ping_interval + ping_timeout``; if either is None, a send may wait
+            for ever.
         close_timeout: Seconds for the closing handshake.
 
-        Every number of seconds may be None, which switches that off.
+    Every number of seconds may be None, which switches that off.
 
     Raises:
         InvalidURL: The URL is not one that a WebSocket can be opened on.

@@ -96,9 +96,9 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             ConnectionClosed: A close frame was sent or received, or the stream failed. While the closing handshake
                 is still under way, the reason in it has only the half that is known.
 
-        Cancellation: while it waits for its turn, nothing was sent and the connection stays usable. When it is
-            cancelled while the frame is being written, the connection is aborted, because half a frame cannot be
-            taken back and nothing can be sent behind it.
+        Cancellation: while it waits for its turn, and on a plain socket also while that takes nothing, nothing was
+            sent and the connection stays usable. When it is cancelled while the frame is being written, the
+            connection is aborted, because half a frame cannot be taken back and nothing can be sent behind it.
         """
         await self._session.send(check_message(message))
 
@@ -109,7 +109,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         :meth:`aclose`, which keeps no more than what is in the queue.
 
         A message that is there already is returned after a check for cancellation, without giving other tasks a
-        turn; that goes on for ``max_queue`` messages at most.
+        turn. That cannot go on for long: the queue holds ``max_queue`` messages, and only another task fills it.
 
         Raises:
             ConnectionClosed: The connection is closed, and nothing more will come.

@@ -295,9 +295,8 @@ class Session:
                 self._sent = None
             self._over = True
         elif self._pong_deadline <= now or self._stalled(now):
-            self._cause = TimeoutError(
-                "keepalive: the peer gave no sign of life for ping_interval + ping_timeout seconds"
-            )
+            what = "took nothing of what we write" if self._stalled(now) else "gave no sign of life"
+            self._cause = TimeoutError(f"keepalive: the peer {what} in time")
             self._farewell = Close(CloseCode.INTERNAL_ERROR, "keepalive timeout")
             self._over = True
         else:
@@ -428,14 +427,16 @@ class Session:
     async def send(self, data: str | bytes) -> None:
         while self._fragmenting is not None:
             await self._fragmenting.wait()
-        await self.send_frame(data, finished=True)
+        await self.send_frame(data, finished=True, whole=True)
         self.messages_sent += 1
 
-    async def send_frame(self, data: str | bytes, *, finished: bool) -> None:
+    async def send_frame(self, data: str | bytes, *, finished: bool, whole: bool = False) -> None:
         # How long the text will be in UTF-8 is known only when it is encoded, four bytes a character at most.
         size = len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data)
         try:
-            await self.writer.send(partial(self._encode, data, finished), size + _MAX_HEADER)
+            self.bytes_sent += await self.writer.send(
+                partial(self._encode, data, finished), size + _MAX_HEADER, may_be_forgotten=whole
+            )
         except ConnectionClosed:
             raise
         except _BROKEN:
@@ -444,11 +445,9 @@ class Session:
     def _encode(self, data: str | bytes, finished: bool) -> bytes:
         if not self._protocol.open or self.reason is not None:
             raise self.error()
-        frame = self._protocol.message(data, finished=finished)
-        self.bytes_sent += len(frame)
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(data if finished else Piece(data, finished)))
-        return frame
+        return self._protocol.message(data, finished=finished)
 
     async def begin_fragmented(self) -> None:
         """Wait until nobody else is in the middle of a message; then data frames are the caller's alone (§5.4)."""

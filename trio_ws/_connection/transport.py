@@ -17,12 +17,20 @@ __all__ = ["Transport", "linger", "make_transport"]
 #: ample for the few turns of the scheduler that a stream with room needs, and nobody's idea of waiting.
 _BLINK = 0.01
 
+#: Bytes that are given to a stream at once if it cannot tell how many of them it has written: one TLS record.
+_STEP = 2**14
+
+#: Seconds that a peer gets to read why it is refused, before the stream is closed under it.
+_LINGER = 2
+
 
 class Transport:
     """Any Trio stream."""
 
     #: Seconds that the last frame of a cancelled connection may take.
     patience = _BLINK
+    #: Whether a call of :meth:`send_some` that is cancelled may have written something.
+    tears = True
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -30,8 +38,14 @@ class Transport:
     async def receive_some(self, limit: int) -> bytes:
         return bytes(await self.stream.receive_some(limit))
 
-    async def send_all(self, data: bytes | memoryview) -> None:
-        await self.stream.send_all(data)
+    async def send_some(self, data: memoryview) -> int:
+        """Wait until some of this is written; return how many bytes that was, so that progress can be seen.
+
+        What a stream has written when this fails or is cancelled nobody can say (``tears``).
+        """
+        step = data[:_STEP]
+        await self.stream.send_all(step)
+        return len(step)
 
     def send_nowait(self, data: bytes) -> int:
         """Write what can be written without waiting; return how many bytes that was. It may be 0, always."""
@@ -59,6 +73,15 @@ class SocketTransport(Transport):
 
     stream: trio.SocketStream
     patience = 0
+    tears = False
+
+    async def send_some(self, data: memoryview) -> int:
+        try:
+            return await self.stream.socket.send(data)
+        except OSError as exc:
+            if self.stream.socket.fileno() == -1:
+                raise trio.ClosedResourceError("the socket was closed") from exc
+            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
 
     def send_nowait(self, data: bytes) -> int:
         trio_socket = self.stream.socket
@@ -90,9 +113,9 @@ async def linger(stream: trio.abc.Stream, read_limit: int) -> None:
     """Tell the peer that nothing more comes, and read (and forget) what it still sends until it is done too.
 
     A TCP socket that is closed with unread input sends RST, which may destroy what the peer has not read yet:
-    the close frame or the HTTP answer that says what was wrong. The caller brings the deadline.
+    the close frame or the HTTP answer that says what was wrong.
     """
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    with trio.move_on_after(_LINGER), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         if isinstance(stream, trio.SSLStream):
             # TLS has no half-close that Trio would offer. unwrap() sends our close_notify first of all; it
             # then fails if the peer still sends data, which is no reason to stop here.

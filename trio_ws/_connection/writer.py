@@ -67,30 +67,38 @@ class Writer:
     def busy(self) -> bool:
         return self._turn.value == 0
 
-    async def send(self, encode: Callable[[], bytes], size: int) -> None:
+    async def send(self, encode: Callable[[], bytes], size: int, *, may_be_forgotten: bool) -> int:
         """Write one data frame.
 
         Args:
             encode: Makes the frame, at the moment when its place on the wire is certain. What it raises comes
                 out, and nothing was written.
             size: How long the frame will be at most, in bytes.
+            may_be_forgotten: Whether a frame that was made, but of which nothing was written, may simply be left
+                out. A fragment may not: the next frame continues it.
+
+        Returns:
+            How long the frame was.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: The stream is broken or closed.
 
-        Cancellation: while waiting in line nothing has been written; later the stream is broken.
+        Cancellation: while nothing has been written, has no effect; later the stream is broken.
         """
         if self._turn.value:
             self._turn.acquire_nowait()
         elif self._held_size + size <= self._write_limit and not self._turn.statistics().tasks_waiting:
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._hold(encode())
-            return
+            frame = encode()
+            self._hold(frame)
+            return len(frame)
         else:
             await self._turn.acquire()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            await self._write(encode())
+            frame = encode()
+            await self._write(frame, may_be_forgotten=may_be_forgotten)
+            return len(frame)
         finally:
             self._pass_on()
 
@@ -164,20 +172,21 @@ class Writer:
             self._break(exc)
             return b""
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes, *, may_be_forgotten: bool = False) -> None:
         if self.broken:
             raise trio.BrokenResourceError("an earlier write failed")
-        # A large frame goes out in steps, so that a slow peer can be told from one that takes nothing at all.
         view = memoryview(data)
+        sent = 0
         try:
-            for start in range(0, len(data), self._write_limit):
+            while sent < len(data):
                 began = self.waiting_since = trio.current_time()
-                await self._transport.send_all(view[start : start + self._write_limit])
+                sent += await self._transport.send_some(view[sent:])
                 if trio.current_time() - began > _WAITED:
                     self._on_progress()
         except BaseException as exc:
-            # Cancelled or failed: nobody can say how much of the frame has gone out.
-            self._break(exc)
+            # What follows a frame that may have gone out in part would be taken for the rest of it.
+            if sent or self._transport.tears or not may_be_forgotten or isinstance(exc, Exception):
+                self._break(exc)
             raise
         finally:
             self.waiting_since = None

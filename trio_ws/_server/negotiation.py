@@ -137,7 +137,7 @@ async def negotiate(
     Raises:
         ConnectionRejected: The request was answered otherwise; the client has the answer.
     """
-    with trio.move_on_at(upgrade.deadline) as scope:
+    with trio.move_on_at(upgrade._deadline) as scope:
         response, subprotocol = await _answer(upgrade.request, options, admit)
     if scope.cancelled_caught:
         _log.error("process_request or process_response took longer than open_timeout")
@@ -145,5 +145,5 @@ async def negotiate(
     if response.status != 101:
         await upgrade.reject(response)
         raise ConnectionRejected(response)
-    await upgrade.switch(response)
+    await upgrade._switch(response)
     return response, subprotocol

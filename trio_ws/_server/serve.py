@@ -106,14 +106,14 @@ async def serve_websocket(
         open_timeout: Seconds for TLS, request and answer together.
         ping_interval: Seconds between pings.
         ping_timeout: Seconds in which anything must come from the peer after a ping. A peer that takes nothing we write
-            is dropped after ``ping_interval + ping_timeout``.
+            is dropped after ``ping_interval + ping_timeout``; if either is None, a send may wait for ever.
         close_timeout: Seconds for the closing handshake.
         shutdown_timeout: Seconds that handlers get to end when the server shuts down.
         shutdown_signals: Signals that shut the server down; a second one ends it at once. Trio can only receive signals
             in the main thread: elsewhere pass ``()``.
         task_status: Gives the server to ``nursery.start()``.
 
-        Every number of seconds may be None, which switches that off.
+    Every number of seconds may be None, which switches that off.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -260,7 +260,7 @@ async def open_websocket_server(
         listeners = await trio.open_tcp_listeners(port, host=host)
     server = WebSocketServer(listeners, options)
     async with open_background_nursery() as nursery:
-        nursery.start_soon(server.run)
+        nursery.start_soon(server._run)
         try:
             yield server
         except Exception:
@@ -339,9 +339,9 @@ async def wrap_server_stream(
         initial_data=initial_data,
     )
     try:
-        await upgrade.read()
+        await upgrade._read()
         response, subprotocol = await negotiate(upgrade, handshake)
-        async with upgrade.connection(response, subprotocol) as ws:
+        async with upgrade._connection(response, subprotocol) as ws:
             yield ws
     finally:
-        await upgrade.finish()
+        await upgrade._finish()

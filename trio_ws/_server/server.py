@@ -24,11 +24,13 @@ from .._options import ConnectionOptions, HandshakeOptions
 from .._values import CloseCode, Response
 from .._wire.protocol import Close, check_close
 from .negotiation import negotiate
-from .upgrade import Upgrade, deadline_from
+from .upgrade import Upgrade, deadline_from, unavailable
 
 __all__ = ["Handler", "HandlerErrors", "ServerOptions", "ServerStatistics", "WebSocketServer"]
 
-Handler: TypeAlias = "Callable[[WebSocketConnection], Awaitable[object]]"
+#: What a server runs for each connection.
+Handler: TypeAlias = Callable[[WebSocketConnection], Awaitable[object]]
+#: What happens when a handler raises.
 HandlerErrors: TypeAlias = Literal["log", "raise"]
 
 _log = logging.getLogger("trio_ws.server")
@@ -73,7 +75,7 @@ class WebSocketServer:
         self._options = options
         self._clock = Keepalive(options.connection.ping_interval)
         self._connections: set[WebSocketConnection] = set()
-        self._reading: set[trio.CancelScope] = set()
+        self._waiting: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
         self._handlers: trio.Nursery | None = None
         self._goodbye: tuple[int, str] | None = None
@@ -116,7 +118,9 @@ class WebSocketServer:
         """Begin to shut down; does not wait, see :meth:`wait_closed`.
 
         The server stops accepting; handshakes in progress get a 503; every connection gets a close frame. What
-        clients sent before they saw that still reaches the handlers, whose ``async for`` then ends. Handlers that are
+        clients sent before they saw that still reaches the handlers, whose ``async for`` then ends (with another code
+        than 1001 or 1000 it raises :exc:`ConnectionClosedError`). Nothing more can be sent: a handler that has to
+        finish something without its client goes on receiving, and does not mind what ``send`` raises. Handlers that are
         not done ``shutdown_timeout`` seconds from now are cancelled. Calling it again changes nothing.
 
         Args:
@@ -132,7 +136,7 @@ class WebSocketServer:
         self._goodbye = (code, reason)
         _log.info("shutting down: %d connections are open", len(self._connections))
         self._accepting.cancel()
-        for scope in self._reading:
+        for scope in self._waiting:
             scope.cancel()
         for ws in self._connections:
             session_of(ws).say_goodbye(Close(code, reason))
@@ -166,7 +170,7 @@ class WebSocketServer:
 
     # Its life
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Accept and serve until shut down, or cancelled."""
         try:
             async with trio.open_nursery() as clock:
@@ -187,9 +191,9 @@ class WebSocketServer:
         def admit() -> None:
             nonlocal admitted
             if self._goodbye is not None:
-                raise ConnectionRejected(_unavailable("The server is shutting down.\n"))
+                raise ConnectionRejected(unavailable("The server is shutting down."))
             if self._options.max_connections is not None and self._admitted >= self._options.max_connections:
-                raise ConnectionRejected(_unavailable("The server is full.\n"))
+                raise ConnectionRejected(unavailable("The server is full."))
             admitted = True
             self._admitted += 1
 
@@ -201,7 +205,7 @@ class WebSocketServer:
                 _log.info("handshake failed: %s", exc)
                 return
             self._accepted += 1
-            async with upgrade.connection(response, subprotocol) as ws:
+            async with upgrade._connection(response, subprotocol) as ws:
                 await self._serve_connection(ws)
         finally:
             self._admitted -= admitted
@@ -209,23 +213,21 @@ class WebSocketServer:
     async def _handshake(
         self, stream: trio.abc.Stream, admit: Callable[[], None]
     ) -> tuple[Upgrade, Response, str | None]:
-        """TLS, request and answer, all within ``open_timeout``; shutting down cuts the waiting short."""
+        """TLS, request and answer, all within ``open_timeout``; a shutdown cuts the waiting short."""
         self._handshakes += 1
         options = self._options
         deadline = deadline_from(options.open_timeout)
-        upgrade: Upgrade | None = None
         try:
-            with self._until_shutdown() as scope:
-                if options.ssl_context is not None:
-                    stream = await _start_tls(stream, options.ssl_context, deadline)
-                upgrade = Upgrade(stream, deadline=deadline, options=options.connection, clock=self._clock)
-                await upgrade.read()
-            if scope.cancelled_caught:
-                response = _unavailable("The server is shutting down.\n")
-                if upgrade is not None:
-                    await upgrade.reject(response)
-                raise ConnectionRejected(response)
-            assert upgrade is not None
+            if options.ssl_context is not None:
+                stream = await self._start_tls(stream, options.ssl_context, deadline)
+            upgrade = Upgrade(
+                stream,
+                deadline=deadline,
+                options=options.connection,
+                clock=self._clock,
+                patience=self._until_shutdown,
+            )
+            await upgrade._read()
             response, subprotocol = await negotiate(upgrade, options.handshake, admit)
         except HandshakeError:
             await Transport(stream).close()
@@ -234,14 +236,21 @@ class WebSocketServer:
             self._handshakes -= 1
         return upgrade, response, subprotocol
 
+    async def _start_tls(self, stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
+        with trio.move_on_at(deadline), self._until_shutdown() as until_shutdown:
+            return await start_tls(stream, context, server_side=True)
+        if until_shutdown.cancelled_caught:
+            raise HandshakeError("the server shut down during the TLS handshake")
+        raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
+
     @contextmanager
     def _until_shutdown(self) -> Iterator[trio.CancelScope]:
         with trio.CancelScope() as scope:
-            self._reading.add(scope)
+            self._waiting.add(scope)
             try:
                 yield scope
             finally:
-                self._reading.discard(scope)
+                self._waiting.discard(scope)
 
     async def _serve_connection(self, ws: WebSocketConnection) -> None:
         self._connections.add(ws)
@@ -266,16 +275,6 @@ class WebSocketServer:
             raise failure
         _log.error("%s handler failed", ws.id, exc_info=failure)
         await ws.aclose(CloseCode.INTERNAL_ERROR)
-
-
-def _unavailable(text: str) -> Response:
-    return Response(503, text, {"Retry-After": "5"})
-
-
-async def _start_tls(stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
-    with trio.move_on_at(deadline):
-        return await start_tls(stream, context, server_side=True)
-    raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
 
 
 def _split(error: BaseException, ws: WebSocketConnection) -> tuple[Exception | None, BaseException | None]:

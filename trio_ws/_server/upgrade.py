@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from email.utils import formatdate
 
 import trio
@@ -31,10 +31,7 @@ from .._wire.server_handshake import (
     offered_subprotocols,
 )
 
-__all__ = ["Upgrade", "deadline_from", "receive_upgrade"]
-
-#: Seconds that a refused client gets to read why, before the socket is closed under it.
-_LINGER = 2.0
+__all__ = ["Upgrade", "deadline_from", "receive_upgrade", "unavailable"]
 
 
 class Upgrade:
@@ -49,16 +46,19 @@ class Upgrade:
         request: Request | None = None,
         initial_data: bytes = b"",
         clock: Keepalive | None = None,
+        patience: Callable[[], AbstractContextManager[trio.CancelScope]] = trio.CancelScope,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = initial_data
         self._options = options
         self._clock = clock
+        #: Makes the scope in which we wait for the client; a server that shuts down cancels it.
+        self._patience = patience
         self._answered = False
         self._accepted = False
         #: When the handshake has to be over.
-        self.deadline = deadline
+        self._deadline = deadline
 
     @property
     def request(self) -> Request:
@@ -66,13 +66,14 @@ class Upgrade:
         assert self._request is not None
         return self._request
 
-    async def read(self) -> None:
+    async def _read(self) -> None:
         """Read the request. One that is not well-formed is answered here."""
         if self._request is not None:
             return
+        reader = RequestReader()
         try:
-            with trio.move_on_at(self.deadline) as scope:
-                await self._read_head()
+            with trio.move_on_at(self._deadline) as scope, self._patience() as patience:
+                await self._read_head(reader)
         except ConnectionRejected as exc:
             await self.reject(exc.response)
             raise
@@ -81,9 +82,13 @@ class Upgrade:
         if scope.cancelled_caught:
             await self.reject(Response(408, "The request did not arrive in time.\n"))
             raise HandshakeTimeout("the request was not complete within open_timeout")
+        if patience.cancelled_caught:
+            if reader.empty:
+                raise RemoteHandshakeError("the client had not sent anything when the server shut down")
+            await self.reject(unavailable("The server is shutting down."))
+            raise ConnectionRejected(unavailable("The server is shutting down."))
 
-    async def _read_head(self) -> None:
-        reader = RequestReader()
+    async def _read_head(self, reader: RequestReader) -> None:
         data = self._rest or bytes(await self._stream.receive_some(self._options.read_limit))
         while True:
             if not data:
@@ -124,16 +129,16 @@ class Upgrade:
             if subprotocol not in offered:
                 raise LocalHandshakeError(f"the client did not offer the subprotocol {subprotocol!r}")
         response = accept_response(key, subprotocol=subprotocol, headers=headers)
-        await self.switch(response)
-        async with self.connection(response, subprotocol) as ws:
+        await self._switch(response)
+        async with self._connection(response, subprotocol) as ws:
             yield ws
 
-    async def switch(self, response: Response) -> None:
+    async def _switch(self, response: Response) -> None:
         """Send this answer, which has status 101; from here on the stream is a WebSocket."""
-        await self._send(encode_response(response), self.deadline)
+        await self._send(encode_response(response), self._deadline)
         self._accepted = True
 
-    def connection(
+    def _connection(
         self, response: Response, subprotocol: str | None
     ) -> AbstractAsyncContextManager[WebSocketConnection]:
         """The connection on a stream that has been switched."""
@@ -163,7 +168,7 @@ class Upgrade:
         data = encode_response(response, head_only=head_only, date=formatdate(usegmt=True))
         timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
         await self._send(data, trio.current_time() + timeout)
-        with trio.move_on_after(min(timeout, _LINGER)):
+        with self._patience():
             await linger(self._stream, self._options.read_limit)
 
     async def _send(self, data: bytes, deadline: float) -> None:
@@ -178,7 +183,7 @@ class Upgrade:
         if scope.cancelled_caught:
             raise HandshakeTimeout("the client did not take the answer in time")
 
-    async def finish(self) -> None:
+    async def _finish(self) -> None:
         """Answer if nobody did, and close the stream unless it has become a WebSocket."""
         try:
             if not self._answered and self._request is not None:
@@ -187,6 +192,11 @@ class Upgrade:
         finally:
             if not self._accepted:
                 await Transport(self._stream).close()
+
+
+def unavailable(text: str) -> Response:
+    """A 503; the client may try again soon."""
+    return Response(503, f"{text}\n", {"Retry-After": "5"})
 
 
 def deadline_from(open_timeout: float | None) -> float:
@@ -251,7 +261,7 @@ async def receive_upgrade(
         options=options,
     )
     try:
-        await upgrade.read()
+        await upgrade._read()
         yield upgrade
     finally:
-        await upgrade.finish()
+        await upgrade._finish()

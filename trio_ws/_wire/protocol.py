@@ -45,7 +45,7 @@ class Pong:
 class Close:
     """A close frame: the peer's, or ours. Code 1005 stands for a frame without a code (RFC 6455 §7.1.5)."""
 
-    code: int
+    code: int = attrs.field(converter=int)
     reason: str = ""
 
 
