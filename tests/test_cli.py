@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import ssl
 import subprocess
@@ -144,6 +145,10 @@ async def test_port_that_is_taken_is_one_clear_line_and_status_2(
 
         await trio.to_thread.run_sync(run)
     assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
+
+
+def test_importing_the_program_does_not_run_it() -> None:
+    importlib.import_module("trio_ws.__main__")
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ async def nobody(ws: object) -> None:
         ({"max_connections": 0}, ValueError, "max_connections"),
         ({"subprotocols": "chat"}, TypeError, "not the string 'chat'"),
         ({"subprotocols": ["a b"]}, LocalHandshakeError, "a b"),
-        ({"extra_headers": {"X": "a\r\nb"}}, LocalHandshakeError, "'x'"),
+        ({"extra_headers": {"X": "a\r\nb"}}, LocalHandshakeError, "'X'"),
         ({"server_header": "a\nb"}, LocalHandshakeError, "Server"),
         ({"origins": "example.org"}, ValueError, "origins"),
         ({"handler_errors": "ignore"}, ValueError, "handler_errors"),

@@ -61,7 +61,7 @@ def test_quote_escapes_and_cuts() -> None:
             CloseReason(sent_code=1001, sent_reason="bye", closed_by="local"),
             1001,
             True,
-            "we closed with 1001 (going away): 'bye', the peer did not answer",
+            "we closed with 1001 (going away): 'bye', without an answer",
         ),
         (
             CloseReason(sent_code=1000, received_code=1011, closed_by="local"),

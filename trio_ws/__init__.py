@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import FunctionType as _FunctionType
 
 from ._client.connect import connect_websocket, open_websocket, wrap_client_stream
 from ._connection.connection import ConnectionStatistics, WebSocketConnection
@@ -68,6 +68,6 @@ __all__ = [
 
 for _name in __all__:
     # Tracebacks and docs then say trio_ws.WebSocketConnection, not where it happens to be defined.
-    if isinstance(globals()[_name], (type, FunctionType)):
+    if isinstance(globals()[_name], (type, _FunctionType)):
         globals()[_name].__module__ = __name__
 del _name

@@ -276,6 +276,24 @@ async def test_leaving_the_pieces_early_drops_the_rest_of_that_message_only(
                 raise AssertionError("there is no other message yet")
         assert scope.cancelled_caught
         await peer.send(frame(CONTINUATION, b"end"), frame(TEXT, b"next"), close())
+        async with ws.receive_fragments() as pieces:
+            assert [piece async for piece in pieces] == ["next"]
+
+
+async def test_pieces_wait_for_a_slow_consumer(autojump_clock: trio.testing.MockClock) -> None:
+    async with raw_client(max_queue=1) as (ws, peer):
+        await peer.send(frame(TEXT, b"0", fin=False))
+        async with ws.receive_fragments() as pieces:
+            await peer.send(
+                *(frame(CONTINUATION, b"%d" % number, fin=number == 5) for number in range(1, 6)),
+                frame(TEXT, b"next"),
+                close(),
+            )
+            received = []
+            async for piece in pieces:
+                received.append(piece)
+                await trio.sleep(1)
+        assert "".join(map(str, received)) == "012345"
         assert await ws.receive() == "next"
 
 

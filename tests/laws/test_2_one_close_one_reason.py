@@ -225,6 +225,29 @@ async def test_both_close_at_the_same_time(autojump_clock: trio.testing.MockCloc
             assert ws.close_reason.closed_by == "local"
 
 
+async def test_peer_that_breaks_the_protocol_instead_of_answering_our_close(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_client() as (ws, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(ws.aclose, 1001)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(frame(0x3))
+        assert await ws.wait_closed() == CloseReason(sent_code=1001, closed_by="local")
+
+
+async def test_client_forgets_what_comes_behind_the_close_while_it_waits_for_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_server() as (ws, peer):
+        await peer.send(close(1000, mask=False))
+        await ws.wait_closed()
+        await peer.send(b"anything", b"at all")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.stream.aclose()
+        with trio.fail_after(1):
+            await ws.aclose()
+
+
 async def test_one_close_frame_is_sent_however_often_we_close(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client() as (ws, peer):
         async with trio.open_nursery() as nursery:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
+from trio_ws._wire.limits import FrameGuard
 from trio_ws._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol
 
 
@@ -133,3 +134,7 @@ def test_client_sends_masked_and_takes_unmasked() -> None:
     assert sent[1] == 0x81
     assert protocol.feed(frame(TEXT, b"x", mask=False)) == ["x"]
     assert isinstance(protocol.feed(frame(TEXT, b"x"))[0], Failure)
+
+
+def test_guard_of_the_limits_is_never_negotiated() -> None:
+    assert FrameGuard(1, 1).offer() is False

@@ -385,17 +385,14 @@ class Session:
         return payload
 
     def _take_pong(self, payload: bytes) -> None:
-        if payload not in self._pings:
-            return  # §5.5.3: "A Pong frame MAY be sent unsolicited."
         now = trio.current_time()
         # A peer may answer only the last of several pings (§5.5.3), so a pong stands for all that were sent before.
-        for key in list(self._pings):
-            ping = self._pings.pop(key)
+        # One that answers none of ours is no error: "A Pong frame MAY be sent unsolicited."
+        while payload in self._pings:
+            ping = self._pings.pop(next(iter(self._pings)))
             ping.latency = self.latency = now - ping.sent_at
             if ping.answered is not None:
                 ping.answered.set()
-            if key == payload:
-                break
 
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()

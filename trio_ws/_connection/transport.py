@@ -79,8 +79,6 @@ class SocketTransport(Transport):
         try:
             return await self.stream.socket.send(data)
         except OSError as exc:
-            if self.stream.socket.fileno() == -1:
-                raise trio.ClosedResourceError("the socket was closed") from exc
             raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
 
     def send_nowait(self, data: bytes) -> int:

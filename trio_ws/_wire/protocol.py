@@ -131,7 +131,8 @@ class Protocol:
                 received.append(Ping(bytes(event.payload)))
             elif isinstance(event, events.Pong):
                 received.append(Pong(bytes(event.payload)))
-            elif isinstance(event, events.CloseConnection):
+            else:
+                assert isinstance(event, events.CloseConnection)
                 self._listening = False
                 received.append(self._close_or_failure(event))
         return received

@@ -1,0 +1,146 @@
+"""The write side, on sockets: what can be written without waiting, and what becomes of a write that fails."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from trio_ws._connection.transport import Transport, linger, make_transport
+from trio_ws._connection.writer import Writer
+
+
+def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    ours, theirs = trio.socket.socketpair()
+    return trio.SocketStream(ours), trio.SocketStream(theirs)
+
+
+@asynccontextmanager
+async def writer_on(stream: trio.abc.Stream) -> AsyncIterator[tuple[Writer, list[BaseException]]]:
+    broken: list[BaseException] = []
+    async with trio.open_nursery() as nursery:
+
+        def spawn(task: Callable[[], Awaitable[object]]) -> None:
+            nursery.start_soon(task)
+
+        yield (
+            Writer(
+                make_transport(stream),
+                write_limit=1000,
+                spawn=spawn,
+                on_broken=broken.append,
+                on_progress=lambda: None,
+            ),
+            broken,
+        )
+
+
+async def test_control_frame_is_written_at_once_where_there_is_room() -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, _):
+        writer.post(b"now")
+        assert not writer.busy
+        assert await theirs.receive_some() == b"now"
+
+
+async def test_control_frame_that_finds_no_room_goes_out_when_there_is() -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, broken):
+        with trio.move_on_after(0.05) as scope:
+            while True:
+                await ours.socket.send(bytes(2**16))
+        assert scope.cancelled_caught
+        writer.post(b"the frame ")
+        writer.post_pong(b"a pong")
+        writer.post_pong(b"the last pong ")
+        writer.post(b"the end")
+        assert writer.busy
+        data = b""
+        while not data.endswith(b"the end"):
+            data += await theirs.receive_some()
+        assert data.endswith(b"\0the frame the last pong the end")
+        assert not broken
+
+
+async def test_send_that_is_cancelled_before_anything_is_written_leaves_a_socket_usable() -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, broken):
+        with trio.move_on_after(0.05):
+            while True:
+                await ours.socket.send(bytes(2**16))
+        with trio.move_on_after(0.05) as scope:
+            await writer.send(lambda: b"forgotten", 9, may_be_forgotten=True)
+        assert scope.cancelled_caught
+        assert not broken
+        with trio.move_on_after(0.05):
+            await writer.send(lambda: b"a fragment", 10, may_be_forgotten=False)
+        assert [type(error) for error in broken] == [trio.Cancelled]
+        with pytest.raises(trio.BrokenResourceError, match="an earlier write failed"):
+            await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+        writer.post(b"nor this")
+        assert not await writer.last_words(b"nor this")
+
+
+@pytest.mark.parametrize("closed_by", ["us", "peer"])
+async def test_failure_without_waiting_is_recorded(closed_by: str) -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, broken):
+        await (ours if closed_by == "us" else theirs).aclose()
+        writer.post(b"x")
+        expected = trio.ClosedResourceError if closed_by == "us" else trio.BrokenResourceError
+        assert [type(error) for error in broken] == [expected]
+
+
+async def test_failure_while_writing_is_raised_and_recorded() -> None:
+    ours, theirs = socket_pair()
+    async with ours, writer_on(ours) as (writer, broken):
+        await theirs.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+        assert len(broken) == 1
+
+
+async def test_default_timeout_of_the_socket_module_does_not_make_a_post_wait() -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, _):
+        with trio.move_on_after(0.05):
+            while True:
+                await ours.socket.send(bytes(2**16))
+        socket.setdefaulttimeout(30)
+        try:
+            began = trio.current_time()
+            writer.post(b"x")
+            assert trio.current_time() - began < 10
+        finally:
+            socket.setdefaulttimeout(None)
+        writer.broken = True
+
+
+class Whole(trio.abc.Stream):
+    """A stream that cannot be closed by halves."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_linger_has_nothing_to_do_on_a_stream_that_cannot_be_closed_by_halves() -> None:
+    ours, _ = trio.testing.memory_stream_pair()
+    with trio.fail_after(1):
+        await linger(Whole(ours), 1000)
+    await Transport(Whole(ours)).close()
