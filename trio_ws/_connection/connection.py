@@ -16,7 +16,7 @@ from .._wire.protocol import Close, check_close
 from .fragments import FragmentChannel, FragmentedMessage
 from .keepalive import Keepalive
 from .nursery import open_background_nursery
-from .session import Session, check_message
+from .session import Session
 
 __all__ = ["ConnectionStatistics", "WebSocketConnection", "open_connection", "session_of", "start_connection"]
 
@@ -100,7 +100,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             sent and the connection stays usable. When it is cancelled while the frame is being written, the
             connection is aborted, because half a frame cannot be taken back and nothing can be sent behind it.
         """
-        await self._session.send(check_message(message))
+        await self._session.send(_payload(message))
 
     async def receive(self) -> str | bytes:
         """Wait for the next message.
@@ -142,10 +142,10 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         async with FragmentedMessage(self._session) as message:
             if isinstance(fragments, AsyncIterable):
                 async for fragment in fragments:
-                    await message.send(check_message(fragment))
+                    await message.send(_payload(fragment))
             else:
                 for fragment in fragments:
-                    await message.send(check_message(fragment))
+                    await message.send(_payload(fragment))
 
     def receive_fragments(self) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[str | bytes]]:
         """Receive one message in pieces, as they arrive.
@@ -262,7 +262,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
     @property
     def latency(self) -> float | None:
         """Seconds between the last answered ping, ours or the keepalive's, and its pong; None before the first."""
-        return self._session.latency
+        return self._session.pings.latency
 
     @property
     def id(self) -> str:
@@ -290,6 +290,20 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             queued_messages=session.inbox.depth,
             held_bytes=session.writer.held,
         )
+
+
+def _payload(message: object) -> str | bytes:
+    """The payload of a message the caller wants to send.
+
+    Only these types, because another one's memory might hold more than its owner means to show.
+    """
+    if isinstance(message, (str, bytes)):
+        return message
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    raise LocalProtocolError(
+        f"a message is str (text) or bytes, bytearray or memoryview (binary), not {type(message).__name__}"
+    )
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[Any, Any]:

@@ -20,14 +20,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
-import attrs
 import trio
 
 from .._errors import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
-    LocalProtocolError,
     RemoteProtocolError,
 )
 from .._options import ConnectionOptions
@@ -35,6 +33,7 @@ from .._values import CloseCode, CloseReason, quote
 from .._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
 from .inbox import Inbox
 from .keepalive import Keepalive
+from .pings import Pings
 from .transport import linger, make_transport
 from .writer import Writer
 
@@ -44,13 +43,6 @@ __all__ = ["Session"]
 _MAX_HEADER = 14
 
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-@attrs.define(eq=False)
-class _SentPing:
-    sent_at: float
-    answered: trio.Event | None
-    latency: float | None = None
 
 
 class Session:
@@ -92,8 +84,7 @@ class Session:
             on_progress=self._sign_of_life,
         )
         self._fragmenting: trio.Event | None = None
-        self._pings: dict[bytes, _SentPing] = {}
-        self.latency: float | None = None
+        self.pings: Pings = Pings()
         self._pong_deadline = self._stall_deadline = self._close_deadline = math.inf
         # The closing handshake, as far as it has come.
         self._sent: Close | None = None
@@ -199,7 +190,7 @@ class Session:
             if self._protocol.open:
                 self.writer.post_pong(self._protocol.pong(event.payload))
         elif isinstance(event, Pong):
-            self._take_pong(event.payload)
+            self.pings.take_pong(event.payload)
         elif isinstance(event, Close):
             self._take_close(event)
         else:
@@ -308,10 +299,7 @@ class Session:
             return
         self.reason = self._reason_so_far()
         self._clock.remove(self)
-        for ping in self._pings.values():
-            if ping.answered is not None:
-                ping.answered.set()
-        self._pings.clear()
+        self.pings.close()
         self._end_fragmented()
         self.closed.set()
         self.log.info("%s closed: %s", self.id, self.reason)
@@ -356,7 +344,7 @@ class Session:
             self._rearm()
         # One ping at a time is enough to ask; and none behind a write that waits, where they would pile up.
         if not unanswered and not self.writer.held:
-            self._send_ping(None)
+            self.writer.post(self._protocol.ping(self.pings.add(awaited=False).payload))
 
     def _sign_of_life(self) -> None:
         """The peer sent something, or took something that had to wait: it is there."""
@@ -375,39 +363,20 @@ class Session:
     def _rearm(self) -> None:
         self._scope.deadline = self._next_deadline()
 
-    def _send_ping(self, answered: trio.Event | None) -> bytes:
-        payload = os.urandom(4)
-        if answered is None:
-            # Of our own unanswered pings only the last is remembered.
-            self._pings = {key: ping for key, ping in self._pings.items() if ping.answered is not None}
-        self._pings[payload] = _SentPing(trio.current_time(), answered)
-        self.writer.post(self._protocol.ping(payload))
-        return payload
-
-    def _take_pong(self, payload: bytes) -> None:
-        now = trio.current_time()
-        # A peer may answer only the last of several pings (§5.5.3), so a pong stands for all that were sent before.
-        # One that answers none of ours is no error: "A Pong frame MAY be sent unsolicited."
-        while payload in self._pings:
-            ping = self._pings.pop(next(iter(self._pings)))
-            ping.latency = self.latency = now - ping.sent_at
-            if ping.answered is not None:
-                ping.answered.set()
-
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._protocol.open or self.reason is not None:
             raise self.error()
-        answered = trio.Event()
-        payload = self._send_ping(answered)
-        sent = self._pings.get(payload)
+        ping = self.pings.add(awaited=True)
+        assert ping.over is not None
         try:
-            await answered.wait()
+            self.writer.post(self._protocol.ping(ping.payload))
+            await ping.over.wait()
         finally:
-            self._pings.pop(payload, None)
-        if sent is None or sent.latency is None:
+            self.pings.forget(ping)
+        if ping.latency is None:
             raise self.error()
-        return sent.latency
+        return ping.latency
 
     # Messages
 
@@ -474,17 +443,3 @@ def _describe(event: Event) -> str:
     if isinstance(event, Piece):
         return f"{'last piece' if event.finished else 'piece'} of {_describe(event.data)}"
     return quote(event, 200)
-
-
-def check_message(message: object) -> str | bytes:
-    """The payload of a message the caller wants to send.
-
-    Only these types, because another one's memory might hold more than its owner means to show.
-    """
-    if isinstance(message, (str, bytes)):
-        return message
-    if isinstance(message, (bytearray, memoryview)):
-        return bytes(message)
-    raise LocalProtocolError(
-        f"a message is str (text) or bytes, bytearray or memoryview (binary), not {type(message).__name__}"
-    )
