@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.raw import CLOSE, TEXT, RawPeer, frames, raw_client, torn
+from tests.raw import CLOSE, CONTINUATION, TEXT, RawPeer, frames, raw_client, torn
 from tests.sweep import Region, cancel_everywhere, fail_everywhere
 from trio_ws import ConnectionClosedError, WebSocketConnection
 from trio_ws.testing import FaultyStream
@@ -86,6 +87,28 @@ async def test_send_that_is_cancelled_while_it_waits_in_line_leaves_the_connecti
         await ws.send("after")
     texts = [frame.payload.decode() for frame in frames(bytes(wire)) if frame.opcode == TEXT]
     assert texts == [LARGE, "after"]
+
+
+async def test_frames_are_made_in_the_order_in_which_they_are_written(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A task that has been given its turn, but has not run yet, comes before one that has come later."""
+    received: list[tuple[int, bool]] = []
+    wrap = partial(FaultyStream, send_step=100)
+    async with raw_client(wrap=wrap, write_limit=300, close_timeout=1) as (ws, peer):
+        async with trio.open_nursery() as nursery:
+
+            async def first_and_third() -> None:
+                await ws.send(LARGE)
+                await ws.send_fragments(["a", "b"])
+
+            nursery.start_soon(first_and_third)
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(ws.send, LARGE)
+        await ws.aclose()
+        received = [(frame.opcode, frame.fin) for frame in frames(await peer.read_to_end())]
+    whole, closing = (TEXT, True), (CLOSE, True)
+    assert received == [whole, whole, (TEXT, False), (CONTINUATION, False), (CONTINUATION, True), closing]
 
 
 def test_stream_that_fails_anywhere_ends_the_connection_and_tears_at_most_the_last_frame() -> None:

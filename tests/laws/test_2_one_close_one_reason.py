@@ -19,7 +19,7 @@ from trio_ws import (
     RemoteProtocolError,
     WebSocketConnection,
 )
-from trio_ws.testing import open_connection_pair
+from trio_ws.testing import FaultyStream, open_connection_pair
 
 Ending = Callable[[WebSocketConnection, RawPeer], Awaitable[Any]]
 
@@ -214,6 +214,57 @@ async def test_what_came_before_the_close_is_received_first(role: str, autojump_
         assert [message async for message in ws] == texts
 
 
+async def test_receive_hears_the_end_when_everybody_does(autojump_clock: trio.testing.MockClock) -> None:
+    """Not only when the stream is closed as well, which this server puts off."""
+    async with raw_server(max_queue=2, close_timeout=5) as (ws, peer):
+        await peer.send(*(frame(TEXT, b"x", mask=False) for _ in range(10)), close(mask=False))
+        assert [message async for message in ws] == ["x"] * 10
+        assert trio.current_time() == 0
+
+
+async def test_consumer_of_pieces_hears_the_end_also_when_its_message_is_complete_but_waits_for_room(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_client(max_queue=1, close_timeout=1) as (ws, peer), trio.open_nursery() as nursery:
+        await peer.send(frame(TEXT, b"a", fin=False))
+        async with ws.receive_fragments() as pieces:
+            await peer.send(frame(0, b"b", fin=False), frame(0, b"c", fin=False), frame(0, b"d"))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ws.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            received = []
+            with pytest.raises(ConnectionClosedError), trio.fail_after(5):
+                while True:
+                    received.append(await pieces.receive())
+            assert received == ["a"]
+
+
+@pytest.mark.parametrize("pushing", [False, True])
+async def test_what_the_peer_said_before_it_went_is_received_also_when_our_write_fails(
+    pushing: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    # Our end's calls are: read the request, write the answer, read, write.
+    streams: list[FaultyStream] = []
+
+    def wrap(stream: trio.abc.Stream) -> FaultyStream:
+        def fail_to_send(name: str) -> None:
+            if name == "send_all" and streams[0].calls > 2:
+                raise trio.BrokenResourceError("gone")
+
+        streams.append(FaultyStream(stream, on_call=fail_to_send))
+        return streams[0]
+
+    async with raw_client(wrap=wrap, max_queue=2, ping_interval=None) as (ws, peer):
+        if pushing:
+            with pytest.raises(ConnectionClosedError) as caught:
+                await ws.send("tick")
+            assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
+        await peer.send(*(frame(TEXT, b"%d" % number) for number in range(20)), close(1000))
+        assert [int(message) async for message in ws] == list(range(20))
+        reason = await ws.wait_closed()
+        assert (reason.received_code, reason.sent_code is None) == (1000, pushing)
+
+
 async def test_both_close_at_the_same_time(autojump_clock: trio.testing.MockClock) -> None:
     async with open_connection_pair() as (client, server):
         async with trio.open_nursery() as nursery:
@@ -268,8 +319,9 @@ async def test_aclose_keeps_what_is_in_the_queue_and_drops_the_rest(autojump_clo
 
 async def test_message_cut_short_by_a_clean_close_is_an_error(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client() as (ws, peer):
-        await peer.send(frame(TEXT, b"half a mess", fin=False), close(1000))
+        await peer.send(frame(TEXT, b"half a mess", fin=False))
         async with ws.receive_fragments() as pieces:
+            await peer.send(close(1000))
             assert await pieces.receive() == "half a mess"
             with pytest.raises(ConnectionClosedError):
                 await pieces.receive()

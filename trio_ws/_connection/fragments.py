@@ -19,15 +19,19 @@ class FragmentedMessage:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._kind: type[str] | type[bytes] | None = None
+        self._begun = False
 
     async def send(self, data: str | bytes) -> None:
-        if self._kind is not None and not isinstance(data, self._kind):
+        if self._kind is None:
+            # Not before there is something to say: until then other tasks may send.
+            await self._session.begin_fragmented()
+            self._begun = True
+        elif not isinstance(data, self._kind):
             raise LocalProtocolError("the fragments of one message must be all text or all binary")
         await self._session.send_frame(data, finished=False)
         self._kind = str if isinstance(data, str) else bytes
 
     async def __aenter__(self) -> FragmentedMessage:
-        await self._session.begin_fragmented()
         return self
 
     async def __aexit__(
@@ -40,7 +44,8 @@ class FragmentedMessage:
                 await self._session.send_frame(self._kind(), finished=True)
                 complete = True
         finally:
-            self._session.end_fragmented(begun=self._kind is not None, complete=complete)
+            if self._begun:
+                self._session.end_fragmented(sent=self._kind is not None, complete=complete)
 
 
 class FragmentChannel(trio.abc.ReceiveChannel["str | bytes"]):
@@ -53,14 +58,18 @@ class FragmentChannel(trio.abc.ReceiveChannel["str | bytes"]):
 
     async def receive(self) -> str | bytes:
         try:
-            return await self._source.receive()
+            piece = await self._source.receive()
         except trio.EndOfChannel:
             if self._assembly.complete:
                 raise
             error = self._session.error()
             # Never ConnectionClosedOK, which would look like the end of the message.
             raise ConnectionClosedError(error.reason) from error.__cause__
+        if self._session.inbox.full:
+            self._session.inbox.move_up()
+        return piece
 
     async def aclose(self) -> None:
         self._source.close()
+        self._session.inbox.move_up()
         await trio.lowlevel.checkpoint()

@@ -2,6 +2,8 @@
 
 A memory channel of ``max_queue`` messages is all that is ever kept for a consumer that does not come: when it is
 full, what is left of the present read waits beside it (``full``), the reader stops reading, and the peer slows down.
+It is the consumer that moves things up when it has taken something; so a connection that has ended needs no task to
+deliver what it still holds.
 """
 
 from __future__ import annotations
@@ -51,13 +53,10 @@ class Assembly:
         self._bytes = bytearray()
         return source
 
-    def put_nowait(self, data: str | bytes) -> None:
+    def put(self, data: str | bytes) -> None:
+        """Hand a piece to the consumer; raises trio.WouldBlock, and trio.BrokenResourceError if it has left."""
         assert self._sink is not None
         self._sink.send_nowait(data)
-
-    async def put(self, data: str | bytes) -> None:
-        assert self._sink is not None
-        await self._sink.send(data)
 
     def finish(self) -> None:
         self.complete = True
@@ -80,10 +79,13 @@ class Inbox:
         self._max_queue = max_queue
         self._queue, self._source = trio.open_memory_channel[str | bytes](max_queue)
         self._waiting: deque[_Waiting] = deque()
+        #: The message that is arriving in pieces, and the one whose consumer has not got all of it yet.
         self._assembly: Assembly | None = None
-        self._room = trio.CancelScope()
+        self._claimed: Assembly | None = None
+        self._room: trio.Event | None = None
         self._changed: trio.Event | None = None
         self._discarding = False
+        self._closed = False
 
     # The reader's side
 
@@ -125,57 +127,44 @@ class Inbox:
             self._put(assembly, None)
 
     def _put(self, assembly: Assembly | None, data: str | bytes | None) -> None:
-        if not self._waiting:
-            try:
-                self._hand_over(assembly, data)
-                return
-            except trio.WouldBlock:
-                pass
-        self._waiting.append((assembly, data))
+        if self._waiting:
+            self._waiting.append((assembly, data))
+            return
+        try:
+            self._hand_over(assembly, data)
+        except trio.WouldBlock:
+            self._waiting.append((assembly, data))
 
     def _hand_over(self, assembly: Assembly | None, data: str | bytes | None) -> None:
         try:
-            if data is None:
-                assert assembly is not None
-                assembly.finish()
-            elif assembly is None:
+            if assembly is None:
+                assert data is not None
                 self._queue.send_nowait(data)
+            elif data is None:
+                assembly.finish()
+                self._claimed = None
             else:
-                assembly.put_nowait(data)
+                assembly.put(data)
         except trio.BrokenResourceError:
             pass  # the consumer of this message left before its end: the rest of it is dropped
         self._notify()
 
     async def wait_for_room(self) -> None:
         """Return when nothing waits any longer: it was taken, or it is discarded. A cancelled wait loses nothing."""
-        with trio.CancelScope() as self._room:
-            while self._waiting and not self._discarding:
-                assembly, data = self._waiting[0]
-                try:
-                    if data is None:
-                        self._hand_over(assembly, data)
-                    elif assembly is None:
-                        await self._queue.send(data)
-                    else:
-                        await assembly.put(data)
-                except trio.BrokenResourceError:
-                    pass  # as in _hand_over()
-                self._waiting.popleft()
-                self._notify()
-        if self._discarding:
-            self._waiting.clear()
+        if self._waiting:
+            self._room = trio.Event()
+            await self._room.wait()
 
     def discard(self) -> None:
         """Keep what is in the queue, and nothing else: nobody is going to make room."""
         self._discarding = True
-        self._room.cancel()
+        self._waiting.clear()
+        self.move_up()
 
     def close(self) -> None:
-        """Nothing more will come. What is in the queue can still be received."""
-        self._queue.close()
-        if self._assembly is not None:
-            self._assembly.close()
-        self._notify()
+        """Nothing more will come. What is here can still be received."""
+        self._closed = True
+        self.move_up()
 
     def _notify(self) -> None:
         if self._changed is not None:
@@ -184,25 +173,48 @@ class Inbox:
 
     # The consumer's side; each raises trio.EndOfChannel when nothing more will come
 
+    def move_up(self) -> None:
+        """A consumer took something, or went: let what waits follow, and the end behind it."""
+        while self._waiting:
+            try:
+                self._hand_over(*self._waiting[0])
+            except trio.WouldBlock:
+                return
+            self._waiting.popleft()
+        if self._room is not None:
+            self._room.set()
+        if self._closed:
+            self._queue.close()
+            if self._claimed is not None:
+                self._claimed.close()
+            self._notify()
+
     def receive_nowait(self) -> str | bytes:
-        return self._source.receive_nowait()
+        message = self._source.receive_nowait()
+        if self._waiting:
+            self.move_up()
+        return message
 
     async def receive(self) -> str | bytes:
-        return await self._source.receive()
+        message = await self._source.receive()
+        if self._waiting:
+            self.move_up()
+        return message
 
     async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:
         """Wait for the next message to begin, and get its pieces as they arrive. A cancelled wait loses nothing."""
         while True:
             try:
-                message = self._source.receive_nowait()
+                message = self.receive_nowait()
             except trio.WouldBlock:
                 # Pieces may be claimed only when no message in front of them is still waiting for room.
                 if self._assembly is not None and not self._assembly.claimed and not self._waiting:
+                    self._claimed = self._assembly
                     return self._assembly, self._assembly.claim(self._max_queue)
             else:
                 assembly = Assembly(str if isinstance(message, str) else bytes)
                 source = assembly.claim(1)
-                assembly.put_nowait(message)
+                assembly.put(message)
                 assembly.finish()
                 return assembly, source
             if self._changed is None:

@@ -43,10 +43,10 @@ class Keepalive:
             return
         while True:
             # Nobody can become due earlier than one interval after being added, so nobody has to wake this up.
-            next_due = trio.current_time() + self._interval
+            now = trio.current_time()
+            next_due = now + self._interval
             while self._due:
                 connection, due = next(iter(self._due.items()))
-                now = trio.current_time()
                 if due > now:
                     next_due = due
                     break

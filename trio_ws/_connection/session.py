@@ -26,6 +26,7 @@ from .._errors import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
+    LocalProtocolError,
     RemoteProtocolError,
 )
 from .._options import ConnectionOptions
@@ -38,6 +39,11 @@ from .transport import linger, make_transport
 from .writer import Writer
 
 __all__ = ["Session"]
+
+#: A deadline that is met so many seconds late was missed by our own event loop, not by the peer; and how many more the
+#: peer then gets.
+_LATE = 0.05
+_GRACE = 1.0
 
 #: A frame's header is at most this long, mask included (RFC 6455 §5.2).
 _MAX_HEADER = 14
@@ -84,6 +90,9 @@ class Session:
             on_progress=self._sign_of_life,
         )
         self._fragmenting: trio.Event | None = None
+        self._fragmenter: trio.lowlevel.Task | None = None
+        #: Messages that receive() has returned without giving other tasks a turn.
+        self._in_a_row = 0
         self.pings: Pings = Pings()
         self._pong_deadline = self._stall_deadline = self._close_deadline = math.inf
         # The closing handshake, as far as it has come.
@@ -119,18 +128,12 @@ class Session:
     async def run(self) -> None:
         """Read until the connection is over, then close the stream. Raises nothing but a bug of ours (law 10)."""
         try:
-            try:
-                await self._live()
-            except (trio.Cancelled, KeyboardInterrupt):
-                self._farewell = self._farewell or Close(CloseCode.GOING_AWAY)
-                raise
-            finally:
-                await self._leave()
-            # The stream is closed; what the peer sent before that is still the consumer's.
-            await self.inbox.wait_for_room()
+            await self._live()
+        except (trio.Cancelled, KeyboardInterrupt):
+            self._farewell = self._farewell or Close(CloseCode.GOING_AWAY)
+            raise
         finally:
-            self.inbox.close()
-            self.done.set()
+            await self._leave()
 
     async def _live(self) -> None:
         try:
@@ -141,25 +144,25 @@ class Session:
                     self._over = True
                 self._look_at_deadlines()
         except _BROKEN as exc:
-            self._cause = self._cause or exc
+            if self.reason is None:
+                self._cause = self._cause or exc
 
     async def _leave(self) -> None:
         """Close the stream without waiting, with a close frame in front where that costs no waiting (law 7)."""
         try:
-            if self._farewell is not None:
-                await self._say_farewell(self._farewell)
+            frame = b""
+            if self._farewell is not None and self._sent is None and self.reason is None:
+                self._sent, self._closed_by = self._farewell, "local"
+                frame = self._protocol.close(self._farewell)
+            if not await self.writer.last_words(frame):
+                self._sent = None
             self._conclude()
-            self.writer.broken = True
         finally:
             await self._transport.close()
-
-    async def _say_farewell(self, close: Close) -> None:
-        frame = b""
-        if self._sent is None and self.reason is None:
-            self._sent, self._closed_by = close, "local"
-            frame = self._protocol.close(close)
-        if not await self.writer.last_words(frame) and self.reason is None:
-            self._sent = None
+            # What refers to each other does not have to wait for the garbage collector.
+            self.writer.retire()
+            self._nursery = None
+            self.done.set()
 
     async def _read(self) -> None:
         """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
@@ -187,7 +190,7 @@ class Session:
                 self.messages_received += 1
             self.inbox.put(event)
         elif isinstance(event, Ping):
-            if self._protocol.open:
+            if self._open:
                 self.writer.post_pong(self._protocol.pong(event.payload))
         elif isinstance(event, Pong):
             self.pings.take_pong(event.payload)
@@ -215,9 +218,14 @@ class Session:
 
     def say_goodbye(self, close: Close) -> None:
         """Begin the closing handshake, unless it has begun. Never waits; reading goes on until the peer answers."""
-        if self._sent is None and self.reason is None:
+        if self._sent is None and self._open:
             self._closed_by = self._closed_by or "local"
             self._send_close(close)
+
+    @property
+    def _open(self) -> bool:
+        """Whether data and pings may be sent."""
+        return self.reason is None and self._protocol.open and not self.writer.broken
 
     async def aclose(self, close: Close) -> None:
         self.say_goodbye(close)
@@ -242,17 +250,21 @@ class Session:
     def _send_close(self, close: Close) -> None:
         self._sent = close
         self.writer.post(self._protocol.close(close))
-        self._pong_deadline = self._stall_deadline = math.inf  # from here on it is the close deadline that counts
-        if self.options.close_timeout is not None:
-            self._close_deadline = trio.current_time() + self.options.close_timeout
-            self._rearm()
+        self._limit_the_rest()
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(close))
+
+    def _limit_the_rest(self) -> None:
+        """The end has begun: from here on it is the close deadline that counts."""
+        self._pong_deadline = self._stall_deadline = math.inf
+        if self.options.close_timeout is not None:
+            self._close_deadline = trio.current_time() + self.options.close_timeout
+        self._rearm()
 
     def _take_close(self, close: Close) -> None:
         self._received = close
         self._closed_by = self._closed_by or "remote"
-        if self._sent is None:
+        if self._sent is None and not self.writer.broken:
             # §5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it
             # received."
             self._send_close(Close(close.code))
@@ -261,20 +273,24 @@ class Session:
     def _fail(self, failure: Failure) -> None:
         """_Fail the WebSocket Connection_ (RFC 6455 §7.1.7)."""
         self._cause = RemoteProtocolError(failure.reason)
-        if self._sent is None:
+        if self._sent is None and not self.writer.broken:
             self._closed_by = "local"
             reason = "".join(char for char in failure.reason if char.isprintable())
             self._send_close(Close(failure.code, reason.encode()[:123].decode(errors="ignore")))
         self._conclude()
 
     def _write_failed(self, exc: BaseException) -> None:
-        """The stream may end in the middle of a frame: nobody may use it any longer (law 1)."""
+        """The stream may end in the middle of a frame: nothing may be written to it any longer (law 1)."""
         self._sent = None  # the close frame would have been the last one, so it never got out
-        if not isinstance(exc, Exception):
-            exc = trio.BrokenResourceError("a send was cancelled when a part of its frame may have been sent")
-        self._cause = self._cause or exc
-        self._conclude()
-        self.abort()
+        if isinstance(exc, Exception):
+            # The peer may have said more, even goodbye, before it went: read that, but not for ever.
+            self._cause = self._cause or exc
+            self._limit_the_rest()
+        else:
+            # We cut it off ourselves, and the peer waits for the rest of the frame.
+            self._cause = trio.BrokenResourceError("a send was cancelled when a part of its frame may have been sent")
+            self._conclude()
+            self.abort()
 
     def _look_at_deadlines(self) -> None:
         """The reader was stopped by a deadline, or the peer's sign of life came in the same moment: find out which."""
@@ -282,16 +298,21 @@ class Session:
         if self._over:
             pass
         elif self._close_deadline <= now:
-            if self.writer.busy:
-                self._sent = None
             self._over = True
-        elif self._pong_deadline <= now or self._stalled(now):
-            what = "took nothing of what we write" if self._stalled(now) else "gave no sign of life"
-            self._cause = TimeoutError(f"keepalive: the peer {what} in time")
-            self._farewell = Close(CloseCode.INTERNAL_ERROR, "keepalive timeout")
-            self._over = True
+        elif now - self._next_deadline() > _LATE:
+            # Our own event loop has stood still. What the peer did meanwhile has yet to be seen: law 3.
+            self._pong_deadline = self._stall_deadline = now + _GRACE
+        elif self._pong_deadline <= now and not self.writer.held:
+            self._give_up("gave no sign of life")
+        elif self._stalled(now):
+            self._give_up("took nothing of what we write")
         else:
-            self._stall_deadline = math.inf
+            self._pong_deadline = self._stall_deadline = math.inf
+
+    def _give_up(self, what: str) -> None:
+        self._cause = TimeoutError(f"keepalive: the peer {what} in time")
+        self._farewell = Close(CloseCode.INTERNAL_ERROR, "keepalive timeout")
+        self._over = True
 
     def _conclude(self) -> None:
         """Settle the reason, once, and wake everyone who waits (law 2)."""
@@ -300,6 +321,7 @@ class Session:
         self.reason = self._reason_so_far()
         self._clock.remove(self)
         self.pings.close()
+        self.inbox.close()
         self._end_fragmented()
         self.closed.set()
         self.log.info("%s closed: %s", self.id, self.reason)
@@ -332,19 +354,18 @@ class Session:
 
     def keep_alive(self) -> None:
         """One visit of the clock: send a ping, and see to it that the peer has to answer."""
-        if not self._protocol.open:
+        if not self._open:
             return
-        unanswered = self._pong_deadline != math.inf
         interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        if interval is not None and timeout is not None:
-            if self.writer.waiting_since is not None:
-                self._stall_deadline = self.writer.waiting_since + interval + timeout
-            if not self.inbox.full:
-                self._pong_deadline = min(self._pong_deadline, trio.current_time() + timeout)
-            self._rearm()
-        # One ping at a time is enough to ask; and none behind a write that waits, where they would pile up.
-        if not unanswered and not self.writer.held:
+        if interval is not None and timeout is not None and self.writer.waiting_since is not None:
+            self._stall_deadline = self.writer.waiting_since + interval + timeout
+        # One ping at a time is enough to ask. None behind a write that waits: there they would pile up, and whether
+        # that write goes on says more.
+        if self._pong_deadline == math.inf and not self.writer.held:
             self.writer.post(self._protocol.ping(self.pings.add(awaited=False).payload))
+            if timeout is not None and not self.inbox.full:
+                self._pong_deadline = trio.current_time() + timeout
+        self._rearm()
 
     def _sign_of_life(self) -> None:
         """The peer sent something, or took something that had to wait: it is there."""
@@ -365,8 +386,12 @@ class Session:
 
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._protocol.open or self.reason is not None:
+        if not self._open:
             raise self.error()
+        if self.writer.held > self.options.write_limit:
+            await self.writer.drained()  # pings that nobody waits for any longer must not pile up either
+            if not self._open:
+                raise self.error()
         ping = self.pings.add(awaited=True)
         assert ping.over is not None
         try:
@@ -384,15 +409,21 @@ class Session:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             try:
-                return self.inbox.receive_nowait()
+                message = self.inbox.receive_nowait()
             except trio.WouldBlock:
+                self._in_a_row = 0
                 return await self.inbox.receive()
         except trio.EndOfChannel:
             raise self.error() from self._cause
+        self._in_a_row += 1
+        if self._in_a_row > self.options.max_queue:
+            self._in_a_row = 0
+            await trio.lowlevel.cancel_shielded_checkpoint()  # the message is out of the queue: not to be lost
+        return message
 
     async def send(self, data: str | bytes) -> None:
-        while self._fragmenting is not None:
-            await self._fragmenting.wait()
+        if self._fragmenting is not None:
+            await self._until_not_fragmenting()
         await self.send_frame(data, finished=True, whole=True)
         self.messages_sent += 1
 
@@ -409,7 +440,7 @@ class Session:
             raise self.error() from self._cause
 
     def _encode(self, data: str | bytes, finished: bool) -> bytes:
-        if not self._protocol.open or self.reason is not None:
+        if not self._open:
             raise self.error()
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(data if finished else Piece(data, finished)))
@@ -418,22 +449,28 @@ class Session:
     async def begin_fragmented(self) -> None:
         """Wait until nobody else is in the middle of a message; then data frames are the caller's alone (§5.4)."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._fragmenting is not None:
-            await self._fragmenting.wait()
+        await self._until_not_fragmenting()
         self._fragmenting = trio.Event()
+        self._fragmenter = trio.lowlevel.current_task()
 
-    def end_fragmented(self, *, begun: bool, complete: bool) -> None:
-        """The message is complete; or, once begun, it never will be, and then no other may follow it."""
-        if begun and complete:
+    async def _until_not_fragmenting(self) -> None:
+        while self._fragmenting is not None:
+            if self._fragmenter is trio.lowlevel.current_task():
+                raise LocalProtocolError("this task is in the middle of send_fragments() on the same connection")
+            await self._fragmenting.wait()
+
+    def end_fragmented(self, *, sent: bool, complete: bool) -> None:
+        """The message is complete; or, once a part was sent, it never will be, and then no other may follow it."""
+        if sent and complete:
             self.messages_sent += 1
-        elif begun:
+        elif sent:
             self.say_goodbye(Close(CloseCode.INTERNAL_ERROR, "message cut short"))
         self._end_fragmented()
 
     def _end_fragmented(self) -> None:
         if self._fragmenting is not None:
             self._fragmenting.set()
-            self._fragmenting = None
+            self._fragmenting = self._fragmenter = None
 
 
 def _describe(event: Event) -> str:

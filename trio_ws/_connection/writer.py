@@ -16,12 +16,20 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .transport import Transport
+from .transport import Transport, a_few_turns
 
 __all__ = ["Writer"]
 
-#: A write that took longer than this many seconds waited for the peer to take bytes. That it ended is a sign of life.
+#: On a stream that cannot tell, a write that took longer than this many seconds waited for the peer to take bytes.
 _WAITED = 0.05
+
+
+def _nobody(_: object) -> None:
+    """Who is told of what happens to a writer that has retired."""
+
+
+def _nothing() -> None:
+    """The same, for what has no argument."""
 
 
 class Writer:
@@ -51,6 +59,10 @@ class Writer:
         self._on_progress = on_progress
         # Not a lock, because the right to write is passed from task to task. First come, first served.
         self._turn = trio.Semaphore(1, max_value=1)
+        # Tasks that wait for their turn, or have been given it and have not run yet. As long as there are any, nobody
+        # may leave a frame behind: it would be made before theirs and written after. Frames are made in the order in
+        # which they are written, because a fragment, and compression, depend on what was sent before.
+        self._in_line = 0
         self._held: deque[bytes] = deque()
         self._held_size = 0
         self._pong: bytes | None = None
@@ -87,13 +99,17 @@ class Writer:
         """
         if self._turn.value:
             self._turn.acquire_nowait()
-        elif self._held_size + size <= self._write_limit and not self._turn.statistics().tasks_waiting:
+        elif self._held_size + size <= self._write_limit and not self._in_line:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
             self._hold(frame)
             return len(frame)
         else:
-            await self._turn.acquire()
+            self._in_line += 1
+            try:
+                await self._turn.acquire()
+            finally:
+                self._in_line -= 1
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
@@ -136,16 +152,23 @@ class Writer:
         Returns:
             False if they would have stood in the middle of another frame.
         """
-        if self.waiting_since is not None:
-            with trio.move_on_after(self._transport.patience, shield=True):
+        if self.waiting_since is not None and self._transport.tears:
+            async with a_few_turns():
                 await self.drained()
         if self.waiting_since is not None or self.broken:
+            self.broken = True
             return False
         self.broken = True
         data = self._take_held() + frame
         if data:
             await self._transport.send_last(data)
         return True
+
+    def retire(self) -> None:
+        """Nothing will be written any more: let go of the connection, which also refers to this."""
+        self.broken = True
+        self._spawn = self._on_broken = _nobody
+        self._on_progress = _nothing
 
     def _take_held(self) -> bytes:
         if self._pong:
@@ -178,14 +201,22 @@ class Writer:
         view = memoryview(data)
         sent = 0
         try:
+            began = trio.current_time()
             while sent < len(data):
-                began = self.waiting_since = trio.current_time()
-                sent += await self._transport.send_some(view[sent:])
-                if trio.current_time() - began > _WAITED:
+                self.waiting_since = trio.current_time()
+                count, waited = await self._transport.send_some(view[sent:])
+                sent += count
+                if waited is None:
+                    # This stream cannot tell; but a frame that takes so long has to wait, and goes on all the same.
+                    now = trio.current_time()
+                    waited = now - began > _WAITED
+                    began = now if waited else began
+                if waited:
                     self._on_progress()
         except BaseException as exc:
             # What follows a frame that may have gone out in part would be taken for the rest of it.
-            if sent or self._transport.tears or not may_be_forgotten or isinstance(exc, Exception):
+            nothing_written = isinstance(exc, trio.Cancelled) and not sent and not self._transport.tears
+            if not (nothing_written and may_be_forgotten):
                 self._break(exc)
             raise
         finally:
