@@ -6,7 +6,7 @@ import base64
 import hashlib
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import trio
@@ -239,5 +239,7 @@ class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
 
     async def aclose(self) -> None:
         self._send.close()
+        with suppress(trio.EndOfChannel, trio.ClosedResourceError):
+            while True:  # as the kernel does with connections that nobody has accepted
+                await trio.aclose_forcefully(self._receive.receive_nowait())
         self._receive.close()
-        await trio.lowlevel.checkpoint()

@@ -128,8 +128,8 @@ async def open_connection_pair(
 
     async def be_the_server() -> None:
         # Shielded, because its end is the client's end: when the block is cancelled, the client is, and this end
-        # hears of it as a server on another machine would. If the handshake fails, the client tells why.
-        with trio.CancelScope(shield=True), suppress(HandshakeError):
+        # hears of it as a server on another machine would. If the connection cannot open, the client tells why.
+        with trio.CancelScope(shield=True), suppress(HandshakeError, TypeError, ValueError):
             async with wrap_server_stream(
                 server_stream,
                 max_size=max_size,

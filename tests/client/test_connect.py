@@ -254,3 +254,38 @@ async def test_connection_in_a_nursery_is_closed_by_async_with_and_leaves_no_tas
             assert await ws.receive() == "x"
         await trio.testing.wait_all_tasks_blocked()
         assert not nursery.child_tasks
+
+
+@pytest.mark.parametrize("end", ["kept-alive", "cut"])
+async def test_rejection_is_one_whatever_becomes_of_its_body(end: str, autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    peer = RawPeer(theirs)
+    # The calls of our end are: write the request, read the answer, read more of it.
+    stream = FaultyStream(ours, fail_at_call=3) if end == "cut" else ours
+    async with trio.open_nursery() as nursery:
+
+        async def refuse() -> None:
+            await peer.read_head()
+            await peer.send(b"HTTP/1.1 403 Forbidden\r\n\r\nbecause")
+
+        nursery.start_soon(refuse)
+        with pytest.raises(ConnectionRejected) as caught:
+            async with wrap_client_stream(stream, "ws://localhost/", open_timeout=3):
+                raise AssertionError("it should not have opened")
+    assert (caught.value.response.status, caught.value.response.body) == (403, b"because")
+
+
+async def test_ssl_context_for_a_url_without_tls_is_refused() -> None:
+    with pytest.raises(ValueError, match="wss://"):
+        async with open_websocket("ws://localhost/", ssl_context=trusting_context()):
+            raise AssertionError("it should not have opened")
+
+
+async def test_nursery_that_is_closed_is_an_error_and_leaves_no_connection() -> None:
+    async with open_websocket_server(echo, "127.0.0.1", 0) as server:
+        async with trio.open_nursery() as nursery:
+            pass
+        with pytest.raises(RuntimeError):
+            await connect_websocket(nursery, f"ws://127.0.0.1:{server.port}/")
+        with trio.fail_after(10):
+            await until(lambda: server.statistics().accepted and not server.connections)

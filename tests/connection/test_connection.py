@@ -6,6 +6,7 @@ import gc
 import logging
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import trio.testing
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, frames, raw_client, raw_server
 from trio_ws import ConnectionClosedError, ConnectionClosedOK, LocalProtocolError
+from trio_ws._connection.connection import session_of
 from trio_ws.testing import open_connection_pair
 
 
@@ -69,7 +71,7 @@ async def test_close_code_that_may_not_be_sent_is_refused(code: Any, autojump_cl
         assert client.close_reason is None
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 3000, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4999])
 async def test_close_code_that_may_be_sent_arrives(code: int, autojump_clock: trio.testing.MockClock) -> None:
     async with open_connection_pair() as (client, server):
         await client.aclose(code, "€" * 41)
@@ -424,10 +426,10 @@ async def test_closed_connection_is_not_kept_alive_by_cycles(autojump_clock: tri
         async with open_connection_pair() as (client, server):
             await client.send("x")
             await server.receive()
-        refs = [weakref.ref(client), weakref.ref(server)]
+        refs = [weakref.ref(object) for ws in (client, server) for object in (ws, session_of(ws))]
         del client, server
         await trio.lowlevel.checkpoint()
-        assert [ref() for ref in refs] == [None, None]
+        assert [ref() for ref in refs] == [None] * 4
     finally:
         gc.enable()
 
@@ -438,3 +440,73 @@ async def test_close_frame_without_payload_is_answered_by_one(autojump_clock: tr
         received = await peer.receive()
         assert received is not None
         assert (received.opcode, received.payload) == (CLOSE, b"")
+
+
+async def test_fragments_hold_up_nobody_before_the_first_of_them(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_connection_pair() as (client, server), trio.open_nursery() as nursery:
+
+        async def late() -> AsyncIterator[str]:
+            await trio.sleep(100)
+            yield "late"
+
+        nursery.start_soon(client.send_fragments, late())
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send("early")
+        assert trio.current_time() == 0
+        assert [await server.receive(), await server.receive()] == ["early", "late"]
+
+
+async def test_sending_from_within_ones_own_fragments_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_connection_pair() as (client, _):
+
+        async def confused() -> AsyncIterator[str]:
+            yield "a"
+            await client.send("in between")
+
+        generator = confused()
+        with pytest.raises(LocalProtocolError, match="in the middle of send_fragments"):
+            await client.send_fragments(generator)
+
+
+async def test_receive_gives_other_tasks_a_turn_after_max_queue_messages(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_client(max_queue=4) as (ws, peer), trio.open_nursery() as nursery:
+        await peer.send(*(frame(TEXT, b"x") for _ in range(40)), close())
+        await trio.testing.wait_all_tasks_blocked()
+        received, seen = 0, []
+
+        async def other() -> None:
+            while received < 40:
+                seen.append(received)
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(other)
+        async for _ in ws:
+            received += 1
+        assert (
+            max(after - before for before, after in pairwise([*seen, 40])) <= 2 * 4
+        )  # before us in one turn, behind us in the next
+
+
+async def test_pings_that_are_given_up_do_not_pile_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with raw_client(lockstep=True, write_limit=100, ping_interval=None, close_timeout=1) as (ws, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, "nobody reads this")
+            for _ in range(1000):
+                with trio.move_on_after(0.001):
+                    await ws.ping()
+            assert ws.statistics().held_bytes < 200
+            pings = []
+
+            async def ping_until_it_ends() -> None:
+                with pytest.raises(ConnectionClosedError):
+                    await ws.ping()
+                pings.append(True)
+
+            nursery.start_soon(ping_until_it_ends)
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.stream.aclose()
+            with pytest.raises(ConnectionClosedError):
+                await ws.receive()
+            nursery.cancel_scope.cancel()

@@ -159,3 +159,82 @@ async def test_ipv6() -> None:
     ):
         assert ws.request.headers["Host"] == f"[::1]:{server.port}"
         await ws.ping()
+
+
+async def test_client_that_comes_at_the_moment_of_the_shutdown_does_not_hold_it_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for turns in range(5):
+        listener = MemoryListener()
+        async with open_websocket_server(until_closed, listeners=[listener]) as server:
+            silent, quick = RawPeer(listener.connect()), RawPeer(listener.connect())
+            await quick.send(REQUEST)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            began = trio.current_time()
+            server.shutdown()
+            async with trio.open_nursery() as nursery:
+
+                async def read(peer: RawPeer) -> None:
+                    await peer.read_to_end()
+                    await peer.stream.aclose()
+
+                nursery.start_soon(read, quick)
+                nursery.start_soon(read, silent)
+                await server.wait_closed()
+            assert trio.current_time() - began < 1
+
+
+async def test_client_that_was_refused_and_stays_does_not_hold_up_the_shutdown(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    listener = MemoryListener()
+    async with open_websocket_server(until_closed, listeners=[listener]) as server:
+        peer = RawPeer(listener.connect())
+        await peer.send(REQUEST.replace(b"GET", b"PUT"))
+        assert (await peer.read_to_end()).startswith(b"HTTP/1.1 405 ")
+        await server.aclose()
+        assert trio.current_time() < 1
+
+
+async def test_server_without_a_tcp_port_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_websocket_server(until_closed, listeners=[MemoryListener()]) as server:
+        with pytest.raises(RuntimeError, match="TCP port"):
+            _ = server.port
+
+
+async def test_port_and_addresses_are_known_after_the_end_too() -> None:
+    async with open_websocket_server(until_closed, "127.0.0.1", 0) as server:
+        port = server.port
+    assert server.addresses == (("127.0.0.1", port),)
+
+
+async def test_handler_must_be_callable() -> None:
+    with pytest.raises(TypeError, match="handler is an async function"):
+        await serve_websocket(None, "127.0.0.1", 0)  # type: ignore[arg-type]
+
+
+async def test_cancelled_tls_server_says_1001_to_everyone() -> None:
+    """All at once: no single one of them may need more than a few turns of the scheduler."""
+    ca = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    ca.issue_cert("localhost").configure_cert(ours)
+    ca.configure_trust(theirs)
+    codes: list[int | None] = []
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            async def client(url: str, task_status: trio.TaskStatus[None]) -> None:
+                async with open_websocket(url, ssl_context=theirs, open_timeout=30) as ws:
+                    task_status.started()
+                    codes.append((await ws.wait_closed()).received_code)
+
+            with trio.CancelScope() as scope:
+                async with open_websocket_server(
+                    until_closed, "127.0.0.1", 0, ssl_context=ours, open_timeout=30
+                ) as server:
+                    async with trio.open_nursery() as starting:
+                        for _ in range(60):
+                            starting.start_soon(nursery.start, client, f"wss://localhost:{server.port}/")
+                    scope.cancel()
+    assert codes == [1001] * 60

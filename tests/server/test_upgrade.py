@@ -213,3 +213,49 @@ async def test_without_open_timeout_the_client_may_take_its_time(autojump_clock:
         nursery.start_soon(much_later)
         async with wrap_server_stream(ours, open_timeout=None, close_timeout=None) as ws:
             assert (await ws.wait_closed()).ok
+
+
+async def test_time_that_the_caller_takes_to_decide_is_not_the_clients_fault(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, peer = stream_with(REQUEST + close())
+    async with receive_upgrade(ours, open_timeout=3) as upgrade:
+        await trio.sleep(100)
+        async with upgrade.accept() as ws:
+            assert (await ws.wait_closed()).ok
+    assert (await peer.read_head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_large_page_may_take_longer_than_close_timeout_as_long_as_it_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    peer = RawPeer(theirs)
+    page = bytes(10 * 2**14)
+    async with trio.open_nursery() as nursery:
+        body = b""
+
+        async def read_slowly() -> None:
+            nonlocal body
+            await peer.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            while chunk := await theirs.receive_some(2**14):
+                body += chunk
+                await trio.sleep(1)
+            await theirs.aclose()
+
+        nursery.start_soon(read_slowly)
+        with pytest.raises(ConnectionRejected):
+            async with wrap_server_stream(ours, process_request=lambda _: Response(200, page), close_timeout=2):
+                raise AssertionError("it should not have opened")
+    assert body.endswith(page)
+    assert trio.current_time() > 9
+
+
+async def test_client_that_takes_nothing_of_the_page_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(theirs.send_all, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        with pytest.raises(HandshakeTimeout):
+            async with wrap_server_stream(ours, process_request=lambda _: Response(200, "page"), close_timeout=2):
+                raise AssertionError("it should not have opened")
+    assert trio.current_time() == pytest.approx(2, abs=0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -319,3 +320,53 @@ async def test_port_and_addresses_are_known() -> None:
             await until(lambda: server.connections)
             (theirs,) = server.connections
             assert theirs.remote_address == ws.local_address
+
+
+async def test_peer_that_reads_a_large_message_steadily_lives_although_no_pong_can_come() -> None:
+    """The ping stands behind the message. That the message goes on is the sign of life."""
+    size = 1_000_000
+
+    async def handler(ws: WebSocketConnection) -> None:
+        await ws.send(bytes(size))
+
+    async with running(handler, handler_errors="raise", ping_interval=0.3, ping_timeout=0.3) as (server, _):
+        peer = await connect_raw(server, small_buffers=True)
+        began, data = trio.current_time(), bytearray(peer.buffer)
+        while not data.endswith(close(1000, mask=False)):
+            data += await peer.stream.receive_some()
+            await trio.sleep(0.001)
+        assert trio.current_time() - began > 1.2
+        assert len(data) > size
+        await peer.send(close(1000))
+        await peer.stream.aclose()
+
+
+async def test_event_loop_that_stands_still_drops_no_healthy_peer() -> None:
+    """Our own fault is not the peer's, neither for a write that waits nor for a pong."""
+    options: dict[str, Any] = {"ping_interval": 0.1, "ping_timeout": 0.1}
+
+    async def handler(ws: WebSocketConnection) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def pour() -> None:
+                for _ in range(200):
+                    await ws.send(bytes(100_000))
+
+            nursery.start_soon(pour)
+            for _ in range(4):
+                time.sleep(0.4)  # noqa: ASYNC251  # which is what must not be done in a handler
+                await trio.sleep(0.02)
+
+    async with running(handler, handler_errors="raise", **options) as (server, _):
+        # A reader in a thread, which our event loop does not hold up.
+        def read_and_answer(port: int) -> int:
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.sendall(REQUEST)
+                received = 0
+                while chunk := sock.recv(2**16):
+                    received += len(chunk)
+                    if chunk.endswith(close(1000, mask=False)):
+                        sock.sendall(close(1000))
+                return received
+
+        assert await trio.to_thread.run_sync(read_and_answer, server.port) > 20_000_000

@@ -107,7 +107,7 @@ def test_peer_that_breaks_a_rule_is_a_failure_and_the_last_event(data: bytes, co
     assert protocol.close(Close(failure.code)) == close(failure.code, mask=False)
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999])
 def test_close_codes_that_may_be_received(code: int) -> None:
     assert server().feed(close(code)) == [Close(code)]
 

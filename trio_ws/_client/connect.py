@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from .._connection.connection import WebSocketConnection, open_connection, start_connection
+from .._connection.transport import Transport
 from .._options import ConnectionOptions
 from .._values import HeadersLike
 from .._version import USER_AGENT
@@ -141,6 +142,7 @@ async def connect_websocket(
     Raises:
         HandshakeError: As in :func:`open_websocket`; raised here, not in the nursery.
         ValueError, TypeError: An argument makes no sense.
+        RuntimeError: The nursery is closed.
 
     Cancellation: closes what was opened so far.
     """
@@ -165,7 +167,11 @@ async def connect_websocket(
     deadline = options.deadline()
     stream = await open_stream(parsed, ssl_context, deadline)
     opened = await shake_hands(stream, parsed, options, deadline)
-    nursery.start_soon(opened.clock.run_for, opened.session.closed)
+    try:
+        nursery.start_soon(opened.clock.run_for, opened.session.closed)
+    except RuntimeError:
+        await Transport(stream).close()  # the nursery was closed in the meantime
+        raise
     return start_connection(
         nursery,
         opened.stream,
@@ -200,8 +206,8 @@ async def wrap_client_stream(
     Use it as ``async with wrap_client_stream(stream, url) as ws``: a tunnel, a Unix socket, a pair of memory streams.
 
     Args:
-        stream: Any Trio stream; for ``wss`` one on which TLS has been started. It is ours from here on, and
-            closed when the block is left.
+        stream: Any Trio stream; for ``wss`` one on which TLS has been started. It is ours from here on,
+            unless an argument makes no sense, and closed when the block is left.
         url: Gives the Host header and the target. Nothing is connected to.
         subprotocols: As all the other arguments, as in :func:`open_websocket`.
 

@@ -59,7 +59,10 @@ async def open_stream(url: WebSocketURL, ssl_context: ssl.SSLContext | None, dea
 
     Raises:
         HandshakeError: It failed, or took longer than ``open_timeout``.
+        ValueError: There is an SSL context, but the URL is not one for TLS.
     """
+    if ssl_context is not None and not url.secure:
+        raise ValueError("ssl_context is given, but the URL says ws://, which is not encrypted: use wss://")
     with trio.move_on_at(deadline):
         try:
             stream: trio.abc.Stream = await trio.open_tcp_stream(url.host, url.port)
@@ -92,6 +95,7 @@ async def shake_hands(stream: trio.abc.Stream, url: WebSocketURL, options: Clien
         with trio.move_on_at(deadline) as scope:
             response = await _exchange(stream, handshake, options.connection.read_limit)
         if scope.cancelled_caught:
+            handshake.cut()
             raise HandshakeTimeout("the server did not answer the opening handshake within open_timeout")
     except BaseException:
         await Transport(stream).close()
@@ -130,6 +134,7 @@ async def _exchange(stream: trio.abc.Stream, handshake: ClientHandshake, read_li
         try:
             data = bytes(await stream.receive_some(read_limit))
         except _BROKEN as exc:
+            handshake.cut()
             raise RemoteHandshakeError("the connection broke before the server answered") from exc
         response = handshake.feed(data)
         if response is not None:

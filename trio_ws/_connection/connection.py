@@ -109,7 +109,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         :meth:`aclose`, which keeps no more than what is in the queue.
 
         A message that is there already is returned after a check for cancellation, without giving other tasks a
-        turn. That cannot go on for long: the queue holds ``max_queue`` messages, and only another task fills it.
+        turn; every ``max_queue`` messages they get one.
 
         Raises:
             ConnectionClosed: The connection is closed, and nothing more will come.

@@ -416,7 +416,7 @@ class Session:
         except trio.EndOfChannel:
             raise self.error() from self._cause
         self._in_a_row += 1
-        if self._in_a_row > self.options.max_queue:
+        if self._in_a_row >= self.options.max_queue:
             self._in_a_row = 0
             await trio.lowlevel.cancel_shielded_checkpoint()  # the message is out of the queue: not to be lost
         return message

@@ -251,8 +251,10 @@ async def open_websocket_server(
             close_timeout=close_timeout,
         ),
     )
-    if (listeners is None) == (port is None):
-        raise ValueError("say where to listen: either a port (0 for any), or listeners")
+    if not callable(handler):
+        raise TypeError(f"handler is an async function that takes a connection, not {handler!r}")
+    if (listeners is None) == (port is None) or (listeners is not None and host is not None):
+        raise ValueError("say where to listen: either host and port (0 for any), or listeners")
     if ssl_context is not None:
         ssl_context.set_alpn_protocols(["http/1.1"])
     if listeners is None:
@@ -298,7 +300,8 @@ async def wrap_server_stream(
     ``async with wrap_server_stream(stream) as ws``.
 
     Args:
-        stream: Any Trio stream. It is ours from here on, and closed when the block is left.
+        stream: Any Trio stream. It is ours from here on, unless an argument makes no sense, and closed when the
+            block is left.
         request: The request, if the caller has read it already.
         initial_data: Bytes read from the stream already: behind the request if one is given, else its beginning.
         process_request: As all the other arguments, as in :func:`serve_websocket`.

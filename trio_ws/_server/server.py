@@ -35,6 +35,9 @@ HandlerErrors: TypeAlias = Literal["log", "raise"]
 
 _log = logging.getLogger("trio_ws.server")
 
+#: Seconds that a client which comes during a shutdown gets to send its request, and to read why it is refused.
+_GRACE = 0.5
+
 
 @attrs.frozen(kw_only=True)
 class ServerOptions:
@@ -72,10 +75,13 @@ class WebSocketServer:
 
     def __init__(self, listeners: Sequence[trio.abc.Listener[Any]], options: ServerOptions) -> None:
         self._listeners = listeners
+        self._addresses = tuple(
+            listener.socket.getsockname() for listener in listeners if isinstance(listener, trio.SocketListener)
+        )
         self._options = options
         self._clock = Keepalive(options.connection.ping_interval)
         self._connections: set[WebSocketConnection] = set()
-        self._waiting: set[trio.CancelScope] = set()
+        self._waiting: dict[trio.CancelScope, float] = {}
         self._accepting = trio.CancelScope()
         self._handlers: trio.Nursery | None = None
         self._goodbye: tuple[int, str] | None = None
@@ -87,14 +93,19 @@ class WebSocketServer:
     @property
     def addresses(self) -> tuple[Any, ...]:
         """The addresses it listens on, as :mod:`socket` gives them; listeners that are no sockets are left out."""
-        return tuple(
-            listener.socket.getsockname() for listener in self._listeners if isinstance(listener, trio.SocketListener)
-        )
+        return self._addresses
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on, of the first listener if there are several."""
-        return next(int(address[1]) for address in self.addresses if isinstance(address, tuple))
+        """The TCP port it listens on, of the first listener if there are several.
+
+        Raises:
+            RuntimeError: None of its listeners is on a TCP port.
+        """
+        for address in self._addresses:
+            if isinstance(address, tuple):
+                return int(address[1])
+        raise RuntimeError("this server does not listen on a TCP port")
 
     @property
     def connections(self) -> frozenset[WebSocketConnection]:
@@ -136,8 +147,8 @@ class WebSocketServer:
         self._goodbye = (code, reason)
         _log.info("shutting down: %d connections are open", len(self._connections))
         self._accepting.cancel()
-        for scope in self._waiting:
-            scope.cancel()
+        for scope, grace in self._waiting.items():
+            scope.deadline = trio.current_time() + grace
         for ws in self._connections:
             session_of(ws).say_goodbye(Close(code, reason))
         if self._handlers is not None and self._options.shutdown_timeout is not None:
@@ -237,20 +248,24 @@ class WebSocketServer:
         return upgrade, response, subprotocol
 
     async def _start_tls(self, stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
-        with trio.move_on_at(deadline), self._until_shutdown() as until_shutdown:
+        with trio.move_on_at(deadline), self._until_shutdown(0) as until_shutdown:
             return await start_tls(stream, context, server_side=True)
         if until_shutdown.cancelled_caught:
             raise HandshakeError("the server shut down during the TLS handshake")
         raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
 
     @contextmanager
-    def _until_shutdown(self) -> Iterator[trio.CancelScope]:
+    def _until_shutdown(self, grace: float) -> Iterator[trio.CancelScope]:
+        """A scope in which we wait for a client, and that a shutdown ends after ``grace`` seconds."""
         with trio.CancelScope() as scope:
-            self._waiting.add(scope)
+            if self._goodbye is not None:
+                # This client came when the shutdown had begun; what it has sent should get its 503.
+                scope.deadline = trio.current_time() + _GRACE
+            self._waiting[scope] = grace
             try:
                 yield scope
             finally:
-                self._waiting.discard(scope)
+                del self._waiting[scope]
 
     async def _serve_connection(self, ws: WebSocketConnection) -> None:
         self._connections.add(ws)

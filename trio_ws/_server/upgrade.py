@@ -12,7 +12,7 @@ import trio
 from .._connection.connection import WebSocketConnection, open_connection
 from .._connection.keepalive import Keepalive
 from .._connection.session import Session
-from .._connection.transport import Transport, linger
+from .._connection.transport import Transport, linger, make_transport
 from .._errors import (
     ConnectionRejected,
     HandshakeError,
@@ -34,6 +34,18 @@ from .._wire.server_handshake import (
 __all__ = ["Upgrade", "deadline_from", "receive_upgrade", "unavailable"]
 
 
+#: Seconds that a client gets at least to take an answer that the caller of :func:`receive_upgrade` took long to give.
+_TO_TAKE_THE_ANSWER = 1
+
+#: Seconds that a client which has been refused gets to read why when the server shuts down.
+_GRACE = 0.5
+
+
+def _endless(grace: float) -> trio.CancelScope:
+    """The scope of somebody who never shuts down."""
+    return trio.CancelScope()
+
+
 class Upgrade:
     """A request to open a WebSocket, received but not answered yet; see :func:`receive_upgrade`."""
 
@@ -46,14 +58,14 @@ class Upgrade:
         request: Request | None = None,
         initial_data: bytes = b"",
         clock: Keepalive | None = None,
-        patience: Callable[[], AbstractContextManager[trio.CancelScope]] = trio.CancelScope,
+        patience: Callable[[float], AbstractContextManager[trio.CancelScope]] = _endless,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = initial_data
         self._options = options
         self._clock = clock
-        #: Makes the scope in which we wait for the client; a server that shuts down cancels it.
+        #: Makes the scope in which we wait for the client. A server that shuts down ends it after so many seconds.
         self._patience = patience
         self._answered = False
         self._accepted = False
@@ -72,7 +84,7 @@ class Upgrade:
             return
         reader = RequestReader()
         try:
-            with trio.move_on_at(self._deadline) as scope, self._patience() as patience:
+            with trio.move_on_at(self._deadline) as scope, self._patience(0) as patience:
                 await self._read_head(reader)
         except ConnectionRejected as exc:
             await self.reject(exc.response)
@@ -129,6 +141,8 @@ class Upgrade:
             if subprotocol not in offered:
                 raise LocalHandshakeError(f"the client did not offer the subprotocol {subprotocol!r}")
         response = accept_response(key, subprotocol=subprotocol, headers=headers)
+        # The time that the caller took to decide is not the client's fault.
+        self._deadline = max(self._deadline, trio.current_time() + _TO_TAKE_THE_ANSWER)
         await self._switch(response)
         async with self._connection(response, subprotocol) as ws:
             yield ws
@@ -160,28 +174,32 @@ class Upgrade:
         Raises:
             LocalHandshakeError: The response may not be sent, for example because of a line break in a header, or
                 the request has been answered already.
-            HandshakeError: The stream broke, or the client took longer than ``close_timeout`` to take the response.
+            HandshakeError: The stream broke, or the client took nothing of the response for ``close_timeout`` seconds.
         """
         if response.status == 101:
             raise LocalHandshakeError("reject() with status 101: use accept()")
         head_only = self._request is not None and self._request.method == "HEAD"
         data = encode_response(response, head_only=head_only, date=formatdate(usegmt=True))
-        timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
-        await self._send(data, trio.current_time() + timeout)
-        with self._patience():
+        await self._send(data, math.inf)
+        with self._patience(_GRACE):
             await linger(self._stream, self._options.read_limit)
 
     async def _send(self, data: bytes, deadline: float) -> None:
         if self._answered:
             raise LocalHandshakeError("this request has been answered already")
         self._answered = True
-        with trio.move_on_at(deadline) as scope:
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                raise HandshakeError("the connection broke before the request was answered") from exc
-        if scope.cancelled_caught:
-            raise HandshakeTimeout("the client did not take the answer in time")
+        transport, rest = make_transport(self._stream), memoryview(data)
+        timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
+        try:
+            while rest:
+                # A large page may take its time, as long as it goes on.
+                with trio.move_on_at(min(deadline, trio.current_time() + timeout)) as scope:
+                    sent, _ = await transport.send_some(rest)
+                    rest = rest[sent:]
+                if scope.cancelled_caught:
+                    raise HandshakeTimeout("the client did not take the answer in time")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HandshakeError("the connection broke before the request was answered") from exc
 
     async def _finish(self) -> None:
         """Answer if nobody did, and close the stream unless it has become a WebSocket."""
@@ -229,10 +247,11 @@ async def receive_upgrade(
     runs here: both are :func:`wrap_server_stream`'s.
 
     Args:
-        stream: Any Trio stream. It is ours from here on.
+        stream: Any Trio stream. It is ours from here on, unless an argument makes no sense.
         request: The request, if the caller has read it already.
         initial_data: Bytes read from the stream already: behind the request if one is given, else its beginning.
-        open_timeout: Seconds for the request to arrive and for the answer to be written.
+        open_timeout: Seconds for the request to arrive and for the answer to be written. The time that the caller
+            takes in between is not limited.
         max_size, max_queue, max_fragments, read_limit, write_limit, ping_interval, ping_timeout, close_timeout:
             As in :func:`serve_websocket`.
 

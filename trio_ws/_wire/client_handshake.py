@@ -86,6 +86,15 @@ class ClientHandshake:
             )
         return self._feed_head(data)
 
+    def cut(self) -> None:
+        """Nothing more will come, and not because the server said so; see what came so far.
+
+        Raises:
+            ConnectionRejected: That is a rejection, of which only the end of the body is missing.
+        """
+        if self._rejected is not None:
+            self._rejected.feed(b"")
+
     def _feed_head(self, data: bytes) -> Response | None:
         while data:
             try:

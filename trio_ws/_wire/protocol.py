@@ -149,7 +149,7 @@ class Protocol:
         # wsproto reports a peer that broke the rules as a close too, and leaves its state as it was. The
         # check for that can go when it raises (python-hyper/wsproto pull request 100).
         if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
-            return Close(int(event.code), reason)
+            return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
         return Failure(int(event.code), self._guard.problem or reason)
 
     # Sending: each returns the bytes of one whole frame
