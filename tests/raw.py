@@ -241,5 +241,7 @@ class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
         self._send.close()
         with suppress(trio.EndOfChannel, trio.ClosedResourceError):
             while True:  # as the kernel does with connections that nobody has accepted
-                await trio.aclose_forcefully(self._receive.receive_nowait())
+                stream = self._receive.receive_nowait()
+                stream.send_stream.close()
+                stream.receive_stream.close()
         self._receive.close()
