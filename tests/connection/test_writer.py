@@ -20,8 +20,11 @@ def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
 
 
 @asynccontextmanager
-async def writer_on(stream: trio.abc.Stream) -> AsyncIterator[tuple[Writer, list[BaseException]]]:
+async def writer_on(
+    stream: trio.abc.Stream, progress: list[float] | None = None
+) -> AsyncIterator[tuple[Writer, list[BaseException]]]:
     broken: list[BaseException] = []
+    progress = progress if progress is not None else []
     async with trio.open_nursery() as nursery:
 
         def spawn(task: Callable[[], Awaitable[object]]) -> None:
@@ -33,7 +36,7 @@ async def writer_on(stream: trio.abc.Stream) -> AsyncIterator[tuple[Writer, list
                 write_limit=1000,
                 spawn=spawn,
                 on_broken=broken.append,
-                on_progress=lambda: None,
+                on_progress=lambda: progress.append(trio.current_time()),
             ),
             broken,
         )
@@ -64,6 +67,36 @@ async def test_control_frame_that_finds_no_room_goes_out_when_there_is() -> None
             data += await theirs.receive_some()
         assert data.endswith(b"\0the frame the last pong the end")
         assert not broken
+
+
+async def test_write_is_a_sign_of_life_when_it_had_to_wait_for_the_peer_and_only_then() -> None:
+    """However short the wait: a peer that reads a large frame steadily is never waited for long."""
+    ours, theirs = socket_pair()
+    progress: list[float] = []
+    async with ours, theirs, writer_on(ours, progress) as (writer, _):
+        await writer.send(lambda: b"fits", 4, may_be_forgotten=True)
+        assert progress == []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: writer.send(lambda: bytes(5_000_000), 5_000_000, may_be_forgotten=True))
+            received = 0
+            while received < 5_000_004:
+                received += len(await theirs.receive_some())
+        assert len(progress) > 1
+
+
+async def test_socket_that_breaks_while_a_write_waits_is_recorded() -> None:
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, broken):
+        async with trio.open_nursery() as nursery:
+
+            async def write() -> None:
+                with pytest.raises(trio.BrokenResourceError):
+                    await writer.send(lambda: bytes(5_000_000), 5_000_000, may_be_forgotten=True)
+
+            nursery.start_soon(write)
+            await trio.testing.wait_all_tasks_blocked()
+            await theirs.aclose()
+        assert len(broken) == 1
 
 
 async def test_send_that_is_cancelled_before_anything_is_written_leaves_a_socket_usable() -> None:

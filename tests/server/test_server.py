@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,6 +20,7 @@ from trio_ws import (
     open_websocket,
     open_websocket_server,
     serve_websocket,
+    wrap_client_stream,
 )
 
 
@@ -238,3 +241,16 @@ async def test_cancelled_tls_server_says_1001_to_everyone() -> None:
                             starting.start_soon(nursery.start, client, f"wss://localhost:{server.port}/")
                     scope.cancel()
     assert codes == [1001] * 60
+
+
+async def test_unix_listener_is_served_like_any_other(tmp_path: Path) -> None:
+    sock = trio.socket.socket(socket.AF_UNIX)
+    await sock.bind(str(tmp_path / "ws.sock"))
+    sock.listen()
+    async with open_websocket_server(until_closed, listeners=[trio.SocketListener(sock)]) as server:
+        assert server.addresses == (str(tmp_path / "ws.sock"),)
+        with pytest.raises(RuntimeError, match="TCP port"):
+            _ = server.port
+        stream = await trio.open_unix_socket(str(tmp_path / "ws.sock"))
+        async with wrap_client_stream(stream, "ws://localhost/") as ws:
+            await ws.ping()

@@ -63,8 +63,8 @@ class Assembly:
         self.close()
 
     def close(self) -> None:
-        if self._sink is not None:
-            self._sink.close()
+        assert self._sink is not None
+        self._sink.close()
 
 
 #: What waits for room: a message for the queue (no assembly), or for the consumer of an assembly a piece or
@@ -150,10 +150,9 @@ class Inbox:
         self._notify()
 
     async def wait_for_room(self) -> None:
-        """Return when nothing waits any longer: it was taken, or it is discarded. A cancelled wait loses nothing."""
-        if self._waiting:
-            self._room = trio.Event()
-            await self._room.wait()
+        """Being full, return when nothing waits any longer: it was taken, or discarded. Cancelling loses nothing."""
+        self._room = trio.Event()
+        await self._room.wait()
 
     def discard(self) -> None:
         """Keep what is in the queue, and nothing else: nobody is going to make room."""

@@ -386,12 +386,10 @@ class Session:
 
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._open:
-            raise self.error()
         if self.writer.held > self.options.write_limit:
             await self.writer.drained()  # pings that nobody waits for any longer must not pile up either
-            if not self._open:
-                raise self.error()
+        if not self._open:
+            raise self.error()
         ping = self.pings.add(awaited=True)
         assert ping.over is not None
         try:
