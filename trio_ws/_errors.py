@@ -94,8 +94,9 @@ class ConnectionClosed(WebSocketError):
     """The connection was open and is closed now.
 
     Attributes:
-        reason: A :class:`CloseReason`: both sides' codes and who closed first. It is the same for
-            everyone who hears of it.
+        reason: A :class:`CloseReason`: both sides' codes and who closed first. Once the connection is closed it is
+            the same for everyone. While the closing handshake is under way, or the peer's last words are still
+            being read after a write failed, it is what is known so far.
     """
 
     def __init__(self, reason: CloseReason) -> None:
