@@ -214,6 +214,20 @@ async def test_what_came_before_the_close_is_received_first(role: str, autojump_
         assert [message async for message in ws] == texts
 
 
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_stream_that_ends_at_any_byte_of_a_frame_is_an_abnormal_end(
+    role: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    for whole in (frame(TEXT, b"hello", mask=role == "server"), frame(BINARY, bytes(200), mask=role == "server")):
+        for end in range(len(whole)):
+            async with either_role(role) as (ws, peer):
+                await peer.send(whole[:end])
+                await peer.stream.aclose()
+                with pytest.raises(ConnectionClosedError) as caught:
+                    await ws.receive()
+                assert caught.value.reason.code == 1006
+
+
 async def test_receive_hears_the_end_when_everybody_does(autojump_clock: trio.testing.MockClock) -> None:
     """Not only when the stream is closed as well, which this server puts off."""
     async with raw_server(max_queue=2, close_timeout=5) as (ws, peer):

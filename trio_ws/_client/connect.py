@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from .._connection.connection import WebSocketConnection, open_connection, start_connection
+from .._connection.connection import WebSocketConnection
 from .._connection.transport import Transport
 from .._options import ConnectionOptions
 from .._values import HeadersLike
@@ -98,14 +98,7 @@ async def open_websocket(
     deadline = options.deadline()
     stream = await open_stream(parsed, ssl_context, deadline)
     opened = await shake_hands(stream, parsed, options, deadline)
-    async with open_connection(
-        opened.stream,
-        opened.session,
-        clock=opened.clock,
-        request=opened.request,
-        response=opened.response,
-        subprotocol=opened.subprotocol,
-    ) as ws:
+    async with opened.connection() as ws:
         yield ws
 
 
@@ -168,18 +161,10 @@ async def connect_websocket(
     stream = await open_stream(parsed, ssl_context, deadline)
     opened = await shake_hands(stream, parsed, options, deadline)
     try:
-        nursery.start_soon(opened.clock.run_for, opened.session.closed)
+        return opened.start_in(nursery)
     except RuntimeError:
         await Transport(stream).close()  # the nursery was closed in the meantime
         raise
-    return start_connection(
-        nursery,
-        opened.stream,
-        opened.session,
-        request=opened.request,
-        response=opened.response,
-        subprotocol=opened.subprotocol,
-    )
 
 
 @asynccontextmanager
@@ -236,12 +221,5 @@ async def wrap_client_stream(
         ),
     )
     opened = await shake_hands(stream, parsed, options, options.deadline())
-    async with open_connection(
-        opened.stream,
-        opened.session,
-        clock=opened.clock,
-        request=opened.request,
-        response=opened.response,
-        subprotocol=opened.subprotocol,
-    ) as ws:
+    async with opened.connection() as ws:
         yield ws

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import ssl
+from contextlib import AbstractAsyncContextManager
 
 import attrs
 import trio
 
+from .._connection.connection import WebSocketConnection, open_connection, start_connection
 from .._connection.keepalive import Keepalive
 from .._connection.session import Session
 from .._connection.tls import start_tls
@@ -52,6 +54,29 @@ class Opened:
     request: Request
     response: Response
     subprotocol: str | None
+
+    def connection(self) -> AbstractAsyncContextManager[WebSocketConnection]:
+        """The connection on it, in a nursery of its own."""
+        return open_connection(
+            self.stream,
+            self.session,
+            clock=self.clock,
+            request=self.request,
+            response=self.response,
+            subprotocol=self.subprotocol,
+        )
+
+    def start_in(self, nursery: trio.Nursery) -> WebSocketConnection:
+        """The connection on it, in this nursery; raises RuntimeError if that is closed."""
+        nursery.start_soon(self.clock.run_for, self.session.closed)
+        return start_connection(
+            nursery,
+            self.stream,
+            self.session,
+            request=self.request,
+            response=self.response,
+            subprotocol=self.subprotocol,
+        )
 
 
 async def open_stream(url: WebSocketURL, ssl_context: ssl.SSLContext | None, deadline: float) -> trio.abc.Stream:
