@@ -246,3 +246,15 @@ async def test_server_header_is_sent_unless_switched_off(autojump_clock: trio.te
         assert b"\r\nServer: " not in await ask(listener, plain)
     async with running(process_request=lambda _: Response(200, "", {"Server": "mine"})) as (_, listener):
         assert (await ask(listener, plain)).count(b"Server: ") == 1
+
+
+async def test_page_or_health_check_is_no_failure_in_the_log(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_ws")
+    async with running(process_request=lambda _: Response(200, "fine")) as (_, listener):
+        await ask(listener, REQUEST)
+        assert not caplog.records
+        caplog.set_level(logging.DEBUG, "trio_ws")
+        await ask(listener, REQUEST)
+        assert [record.message for record in caplog.records] == ["request answered with 200 OK: 'fine'"]

@@ -61,7 +61,8 @@ class ServerStatistics:
     open_connections: int
     #: Clients whose handshake is not over yet.
     handshakes_in_progress: int
-    #: Since the server began: handshakes answered with 101, and those that ended in any other way.
+    #: Since the server began: handshakes answered with 101, and requests that ended in any other way, those that a hook
+    #: answered among them.
     accepted: int
     refused: int
     #: Handlers that ended by an exception of their own.
@@ -213,7 +214,7 @@ class WebSocketServer:
                 upgrade, response, subprotocol = await self._handshake(stream, admit)
             except HandshakeError as exc:
                 self._refused += 1
-                _log.info("handshake failed: %s", exc)
+                _log_refusal(exc)
                 return
             self._accepted += 1
             async with upgrade._connection(response, subprotocol) as ws:
@@ -290,6 +291,14 @@ class WebSocketServer:
             raise failure
         _log.error("%s handler failed", ws.id, exc_info=failure)
         await ws.aclose(CloseCode.INTERNAL_ERROR)
+
+
+def _log_refusal(error: HandshakeError) -> None:
+    """One line for a client that did not become a connection; a page or a health check is nothing to note."""
+    if isinstance(error, ConnectionRejected) and error.response.status < 400:
+        _log.debug("request answered with %s", error.response.describe())
+    else:
+        _log.info("handshake failed: %s", error)
 
 
 def _split(error: BaseException, ws: WebSocketConnection) -> tuple[Exception | None, BaseException | None]:
