@@ -21,7 +21,9 @@ from trio_ws import ConnectionClosed, ConnectionRejected, WebSocketConnection, o
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 PATIENCE = 60  # seconds; only a failure takes that long
+# What the caller told pytest is for this run of it, not for the one that is started here.
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT.pop("PYTEST_ADDOPTS", None)
 
 
 @attrs.define

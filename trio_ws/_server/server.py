@@ -84,7 +84,7 @@ class WebSocketServer:
         self._connections: set[WebSocketConnection] = set()
         self._waiting: dict[trio.CancelScope, float] = {}
         self._accepting = trio.CancelScope()
-        self._handlers: trio.Nursery | None = None
+        self._handling = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
         self._closed = trio.Event()
         self._admitted = self._handshakes = self._accepted = self._refused = self._failed = 0
@@ -152,14 +152,13 @@ class WebSocketServer:
             scope.deadline = trio.current_time() + grace
         for ws in self._connections:
             session_of(ws).say_goodbye(Close(code, reason))
-        if self._handlers is not None and self._options.shutdown_timeout is not None:
-            self._handlers.cancel_scope.deadline = trio.current_time() + self._options.shutdown_timeout
+        if self._options.shutdown_timeout is not None:
+            self._handling.deadline = trio.current_time() + self._options.shutdown_timeout
 
     def cancel(self) -> None:
         """End at once: cancel every handler. Each client still gets a 1001 where that costs no waiting."""
         self.shutdown()
-        if self._handlers is not None:
-            self._handlers.cancel_scope.cancel()
+        self._handling.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until the server has shut down and the last handler has ended.
@@ -187,11 +186,12 @@ class WebSocketServer:
         try:
             async with trio.open_nursery() as clock:
                 clock.start_soon(self._clock.run)
-                async with trio.open_nursery() as self._handlers:
-                    with self._accepting:
-                        await trio.serve_listeners(
-                            self._serve_stream, list(self._listeners), handler_nursery=self._handlers
-                        )
+                with self._handling:
+                    async with trio.open_nursery() as handlers:
+                        with self._accepting:
+                            await trio.serve_listeners(
+                                self._serve_stream, list(self._listeners), handler_nursery=handlers
+                            )
                 clock.cancel_scope.cancel()
         finally:
             self._closed.set()
