@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
@@ -118,3 +119,24 @@ async def test_slow_peer_that_takes_a_little_now_and_then_lives(autojump_clock: 
         assert ws.close_reason is None
         with trio.move_on_after(1):
             await peer.read_to_end()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_deadline_that_our_own_event_loop_missed_is_put_off_for_a_second(
+    alive: bool, mock_clock: trio.testing.MockClock
+) -> None:
+    async def jump(seconds: float) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(seconds)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with raw_client(ping_interval=1, ping_timeout=1) as (ws, peer):
+        await jump(1)  # a ping goes out, whose pong is due at 2
+        await jump(10)  # nobody has looked at anything until now, at 11
+        assert ws.close_reason is None
+        if alive:
+            await peer.send(frame(PONG))
+        await jump(1)
+        assert (ws.close_reason is None) is alive
+        if alive:
+            await peer.send(close())

@@ -125,11 +125,12 @@ class Session:
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
+    @trio.lowlevel.enable_ki_protection  # so that Ctrl-C finds it between two steps, and it can say 1001
     async def run(self) -> None:
         """Read until the connection is over, then close the stream. Raises nothing but a bug of ours (law 10)."""
         try:
             await self._live()
-        except (trio.Cancelled, KeyboardInterrupt):
+        except trio.Cancelled:
             self._farewell = self._farewell or Close(CloseCode.GOING_AWAY)
             raise
         finally:

@@ -79,6 +79,8 @@ class Writer:
     def busy(self) -> bool:
         return self._turn.value == 0
 
+    # KeyboardInterrupt waits until the frame is whole: in the middle of one it would end the connection without a word.
+    @trio.lowlevel.enable_ki_protection
     async def send(self, encode: Callable[[], bytes], size: int, *, may_be_forgotten: bool) -> int:
         """Write one data frame.
 
@@ -118,6 +120,7 @@ class Writer:
         finally:
             self._pass_on()
 
+    @trio.lowlevel.enable_ki_protection
     def post(self, frame: bytes) -> None:
         """Write a control frame now if that needs no waiting, else as soon as the stream is free. Never waits."""
         if self.broken:
@@ -229,6 +232,7 @@ class Writer:
         else:
             self._turn.release()
 
+    @trio.lowlevel.enable_ki_protection
     async def _write_held(self) -> None:
         # Shielded, so that a connection that is cancelled does not tear the close frame it has just posted. Whoever
         # cancels a connection closes its stream, and that ends this too.
