@@ -216,22 +216,22 @@ async def raw_server(*, lockstep: bool = False, **options: Any) -> AsyncIterator
         raise error
 
 
-class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """A listener without sockets: :meth:`connect` gives the client's end of a stream whose other end is accepted."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.StapledStream[Any, Any]](1000)
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1000)
 
     def connect(self) -> trio.StapledStream[Any, Any]:
         ours, theirs = trio.testing.memory_stream_pair()
         self.connect_with(theirs)
         return ours
 
-    def connect_with(self, stream: trio.StapledStream[Any, Any]) -> None:
+    def connect_with(self, stream: trio.abc.Stream) -> None:
         """Have this stream accepted."""
         self._send.send_nowait(stream)
 
-    async def accept(self) -> trio.StapledStream[Any, Any]:
+    async def accept(self) -> trio.abc.Stream:
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:
@@ -242,6 +242,7 @@ class MemoryListener(trio.abc.Listener[trio.StapledStream[Any, Any]]):
         with suppress(trio.EndOfChannel, trio.ClosedResourceError):
             while True:  # as the kernel does with connections that nobody has accepted
                 stream = self._receive.receive_nowait()
+                assert isinstance(stream, trio.StapledStream)
                 stream.send_stream.close()
                 stream.receive_stream.close()
         self._receive.close()

@@ -347,6 +347,35 @@ def test_shutdown_of_a_server() -> None:
     assert cancel_everywhere(scenario) >= 1
 
 
+def test_server_and_its_shutdown_on_a_stream_that_fails() -> None:
+    async def scenario(call: int) -> int:
+        listener = MemoryListener()
+        ours, theirs = trio.testing.memory_stream_pair()
+        stream = FaultyStream(theirs, fail_at_call=call)
+        async with trio.open_nursery() as nursery:
+            async with open_websocket_server(echo, listeners=[listener], shutdown_timeout=5) as server:
+                listener.connect_with(stream)
+                peer = RawPeer(ours)
+
+                async def talk() -> None:
+                    with suppress(AssertionError, trio.BrokenResourceError):
+                        await peer.open_as_client()
+                        await peer.send(frame(TEXT, b"x"), frame(PING))
+                        await answer(peer, [])
+                    await peer.stream.aclose()
+
+                nursery.start_soon(talk)
+                await trio.sleep(1)
+                with trio.fail_after(6):
+                    await server.aclose()
+            assert server.connections == frozenset()
+            assert server.statistics().handshakes_in_progress == 0
+            assert server.statistics().handlers_failed == 0
+        return stream.calls
+
+    assert fail_everywhere(scenario) > 4
+
+
 def test_serve() -> None:
     async def scenario(region: Region) -> None:
         listener = MemoryListener()
