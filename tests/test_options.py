@@ -76,7 +76,9 @@ async def test_server_refuses_options_that_make_no_sense(
             raise AssertionError("it should not have started")
 
 
-@pytest.mark.parametrize("where", [{}, {"port": 0, "listeners": []}], ids=["nowhere", "twice"])
+@pytest.mark.parametrize(
+    "where", [{}, {"port": 0, "listeners": []}, {"host": "::", "listeners": []}], ids=["nowhere", "twice", "half"]
+)
 async def test_server_listens_in_one_place(where: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="say where to listen"):
         await trio_ws.serve_websocket(nobody, shutdown_signals=(), **where)

@@ -113,3 +113,9 @@ async def test_stream_that_is_cut_in_the_middle_of_a_message_is_an_error(
             nursery.start_soon(wait)
             await server.aclose(1011)
         assert client_error.is_set()
+
+
+async def test_argument_that_makes_no_sense_is_raised_bare(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(ValueError, match="max_queue"):
+        async with open_connection_pair(max_queue=0):
+            raise AssertionError("it should not have opened")

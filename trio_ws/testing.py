@@ -162,7 +162,7 @@ async def open_connection_pair(
             ) as client:
                 yield client, await server_side.receive()
         except BaseException as exc:
-            # Raised again outside, so that the nursery puts no exception group around it.
+            # Whatever it is: raised again outside, so that the nursery puts no exception group around it.
             error = exc
         leave.set()
     if error is not None:

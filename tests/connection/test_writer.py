@@ -177,3 +177,27 @@ async def test_linger_has_nothing_to_do_on_a_stream_that_cannot_be_closed_by_hal
     with trio.fail_after(1):
         await linger(Whole(ours), 1000)
     await Transport(Whole(ours)).close()
+
+
+async def test_interrupt_between_writing_and_knowing_how_much_is_never_taken_for_nothing_written() -> None:
+    """Only a cancellation comes before the system call; KeyboardInterrupt may come right behind it."""
+
+    class Interrupted(Transport):
+        tears = False
+
+        async def send_some(self, data: memoryview) -> tuple[int, bool | None]:
+            await trio.lowlevel.checkpoint()
+            raise KeyboardInterrupt
+
+    broken: list[BaseException] = []
+    writer = Writer(
+        Interrupted(trio.testing.memory_stream_pair()[0]),
+        write_limit=1000,
+        spawn=lambda _: None,
+        on_broken=broken.append,
+        on_progress=lambda: None,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+    assert writer.broken
+    assert [type(error) for error in broken] == [KeyboardInterrupt]

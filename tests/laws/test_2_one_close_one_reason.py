@@ -341,3 +341,19 @@ async def test_message_cut_short_by_a_clean_close_is_an_error(autojump_clock: tr
                 await pieces.receive()
         with pytest.raises(ConnectionClosedOK):
             await ws.receive()
+
+
+async def test_stream_that_breaks_after_a_clean_close_is_no_cause(autojump_clock: trio.testing.MockClock) -> None:
+    class BreaksAtTheEnd(FaultyStream):
+        async def aclose(self) -> None:
+            await super().aclose()
+            raise trio.BrokenResourceError("reset by peer")
+
+    async with raw_client(wrap=BreaksAtTheEnd) as (ws, peer):
+        await peer.send(close(1000))
+        with pytest.raises(ConnectionClosedOK) as caught:
+            await ws.receive()
+        await ws.aclose()
+        with pytest.raises(ConnectionClosedOK) as later:
+            await ws.receive()
+        assert caught.value.__cause__ is later.value.__cause__ is None

@@ -243,3 +243,16 @@ async def test_serve_websocket_off_the_main_thread_says_to_pass_no_signals() -> 
 
     with pytest.raises(RuntimeError, match=r"shutdown_signals=\(\)"):
         await trio.to_thread.run_sync(in_a_thread)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_cancelled_aclose_has_said_what_the_reason_says_it_did(
+    role: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    opened = (raw_client if role == "server" else raw_server)()
+    async with opened as (ws, peer):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ws.aclose(4000)
+        assert (await ws.wait_closed()).sent_code == 4000
+        assert await close_code(peer) == 4000

@@ -97,7 +97,7 @@ async def open_stream(url: WebSocketURL, ssl_context: ssl.SSLContext | None, dea
             return stream
         try:
             return await start_tls(stream, ssl_context or _default_context(), server_side=False, host=url.host)
-        except BaseException:
+        except BaseException:  # cancellation too: the stream is ours until it is returned
             await Transport(stream).close()
             raise
     raise HandshakeTimeout(f"no connection to {url.host} port {url.port} within open_timeout")
@@ -122,7 +122,7 @@ async def shake_hands(stream: trio.abc.Stream, url: WebSocketURL, options: Clien
         if scope.cancelled_caught:
             handshake.cut()
             raise HandshakeTimeout("the server did not answer the opening handshake within open_timeout")
-    except BaseException:
+    except BaseException:  # cancellation too: the stream is ours from the beginning
         await Transport(stream).close()
         raise
     clock = Keepalive(options.connection.ping_interval)

@@ -32,10 +32,10 @@ async def open_background_nursery() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
-            except BaseException as exc:
+            except BaseException as exc:  # whatever it is, it is raised again below, outside the nursery
                 block_error = exc
             nursery.cancel_scope.cancel()
-    except BaseException as exc:
+    except BaseException as exc:  # all of it is sorted and raised again below
         task_errors = [leaf for leaf in _leaves(exc) if not isinstance(leaf, trio.Cancelled)]
         if block_error is None and not task_errors:
             # We are being cancelled from outside: Cancelled stays Cancelled, without a group around it.

@@ -233,7 +233,7 @@ class Session:
         self.inbox.discard()
         try:
             await self.done.wait()
-        except BaseException:
+        except BaseException:  # Cancelled or KeyboardInterrupt: a resource is closed also when aclose() is cancelled
             self.abort()
             raise
 
@@ -377,7 +377,9 @@ class Session:
     def _stalled(self, now: float) -> bool:
         since = self.writer.waiting_since
         interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        return None not in (since, interval, timeout) and now - since >= interval + timeout  # type: ignore[operator]
+        if since is None or interval is None or timeout is None:
+            return False
+        return now - since >= interval + timeout
 
     def _next_deadline(self) -> float:
         return min(self._pong_deadline, self._stall_deadline, self._close_deadline)

@@ -265,7 +265,7 @@ async def open_websocket_server(
         nursery.start_soon(server._run)
         try:
             yield server
-        except Exception:
+        except Exception:  # any error of the block is polite to the clients; Cancelled and Ctrl-C mean now (law 7)
             await server.aclose()
             raise
         await server.aclose()

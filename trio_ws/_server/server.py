@@ -175,7 +175,7 @@ class WebSocketServer:
         self.shutdown()
         try:
             await self.wait_closed()
-        except BaseException:
+        except BaseException:  # Cancelled or KeyboardInterrupt: closed also when aclose() is cancelled
             self.cancel()
             raise
 
@@ -274,7 +274,7 @@ class WebSocketServer:
             session_of(ws).say_goodbye(Close(*self._goodbye))
         try:
             await self._options.handler(ws)
-        except BaseException as exc:
+        except BaseException as exc:  # what is not the handler's failure goes on upwards below
             failure, rest = _split(exc, ws)
         else:
             return
