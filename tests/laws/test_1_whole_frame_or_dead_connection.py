@@ -94,13 +94,19 @@ async def test_frames_are_made_in_the_order_in_which_they_are_written(
 ) -> None:
     """A task that has been given its turn, but has not run yet, comes before one that has come later."""
     received: list[tuple[int, bool]] = []
+
+    async def slowly() -> AsyncIterator[str]:
+        yield "a"
+        await trio.sleep(1)  # the message is begun: another one that is made now would be taken for its next fragment
+        yield "b"
+
     wrap = partial(FaultyStream, send_step=100)
     async with raw_client(wrap=wrap, write_limit=300, close_timeout=1) as (ws, peer):
         async with trio.open_nursery() as nursery:
 
             async def first_and_third() -> None:
                 await ws.send(LARGE)
-                await ws.send_fragments(["a", "b"])
+                await ws.send_fragments(slowly())
 
             nursery.start_soon(first_and_third)
             await trio.lowlevel.checkpoint()
