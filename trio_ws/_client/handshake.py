@@ -53,7 +53,6 @@ class Opened:
     clock: Keepalive
     request: Request
     response: Response
-    subprotocol: str | None
 
     def connection(self) -> AbstractAsyncContextManager[WebSocketConnection]:
         """The connection on it, in a nursery of its own."""
@@ -63,7 +62,6 @@ class Opened:
             clock=self.clock,
             request=self.request,
             response=self.response,
-            subprotocol=self.subprotocol,
         )
 
     def start_in(self, nursery: trio.Nursery) -> WebSocketConnection:
@@ -75,7 +73,6 @@ class Opened:
             self.session,
             request=self.request,
             response=self.response,
-            subprotocol=self.subprotocol,
         )
 
 
@@ -132,7 +129,6 @@ async def shake_hands(stream: trio.abc.Stream, url: WebSocketURL, options: Clien
         clock=clock,
         request=handshake.request,
         response=response,
-        subprotocol=handshake.subprotocol,
     )
 
 

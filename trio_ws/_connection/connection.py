@@ -57,7 +57,6 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         "_response",
         "_session",
         "_streaming",
-        "_subprotocol",
     )
 
     def __init__(
@@ -66,13 +65,11 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         *,
         request: Request,
         response: Response,
-        subprotocol: str | None,
         addresses: tuple[Any, Any],
     ) -> None:
         self._session = session
         self._request = request
         self._response = response
-        self._subprotocol = subprotocol
         self._addresses = addresses
         self._streaming = False
 
@@ -252,7 +249,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
     @property
     def subprotocol(self) -> str | None:
         """The subprotocol that was negotiated, or None (RFC 6455 §1.9)."""
-        return self._subprotocol
+        return self._response.headers.get("Sec-WebSocket-Protocol")
 
     @property
     def close_reason(self) -> CloseReason | None:
@@ -329,13 +326,10 @@ def start_connection(
     *,
     request: Request,
     response: Response,
-    subprotocol: str | None,
 ) -> WebSocketConnection:
     """Start the connection's reader in ``nursery``; from here on it owns the stream."""
     session.start(nursery)
-    return WebSocketConnection(
-        session, request=request, response=response, subprotocol=subprotocol, addresses=_addresses(stream)
-    )
+    return WebSocketConnection(session, request=request, response=response, addresses=_addresses(stream))
 
 
 @asynccontextmanager
@@ -346,13 +340,10 @@ async def open_connection(
     clock: Keepalive | None,
     request: Request,
     response: Response,
-    subprotocol: str | None,
 ) -> AsyncIterator[WebSocketConnection]:
     """A connection in a nursery of its own, closed when the block is left. ``clock`` is one to run there, if any."""
     async with open_background_nursery() as nursery:
         if clock is not None:
             nursery.start_soon(clock.run)
-        async with start_connection(
-            nursery, stream, session, request=request, response=response, subprotocol=subprotocol
-        ) as ws:
+        async with start_connection(nursery, stream, session, request=request, response=response) as ws:
             yield ws

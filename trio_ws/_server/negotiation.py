@@ -68,19 +68,17 @@ def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | No
     return next((name for name in options.subprotocols if name in offered), None)
 
 
-async def _first_answer(
-    request: Request, options: HandshakeOptions, admit: Callable[[], None]
-) -> tuple[Response, str | None]:
+async def _first_answer(request: Request, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
     if options.process_request is not None:
         answer = await _result(options.process_request(request))
         if answer is not None:
             _check_hook_response("process_request", answer, may_be_101=False)
-            return answer, None
+            return answer
     admit()
     key = check_upgrade(request)
     check_origin(request, options.origins)
     subprotocol = _choose_subprotocol(request, options)
-    return accept_response(key, subprotocol=subprotocol, headers=options.extra_headers), subprotocol
+    return accept_response(key, subprotocol=subprotocol, headers=options.extra_headers)
 
 
 async def _final_answer(request: Request, first: Response, options: HandshakeOptions) -> Response:
@@ -103,14 +101,11 @@ def _check_hook_response(hook: str, response: object, *, may_be_101: bool) -> No
     encode_response(response)  # raises if it may not be sent
 
 
-async def _answer(
-    request: Request, options: HandshakeOptions, admit: Callable[[], None]
-) -> tuple[Response, str | None]:
-    """The answer, and the subprotocol if it is a 101. A hook that raises is a 500 and a log line, no more."""
-    subprotocol: str | None = None
+async def _answer(request: Request, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+    """The answer. A hook that raises is a 500 and a log line, no more."""
     try:
         try:
-            response, subprotocol = await _first_answer(request, options, admit)
+            response = await _first_answer(request, options, admit)
         except ConnectionRejected as exc:
             response = exc.response
         response = _with_server_header(response, options)
@@ -119,7 +114,7 @@ async def _answer(
         # Whatever a hook of the user's raises: the client gets an answer, the server lives (laws 6 and 8).
         _log.exception("a hook failed for the request %s %s", quote(request.method), quote(request.target))
         response = _with_server_header(Response(500, "The server failed to answer this request.\n"), options)
-    return response, subprotocol
+    return response
 
 
 def _admit_everyone() -> None:
@@ -128,8 +123,8 @@ def _admit_everyone() -> None:
 
 async def negotiate(
     upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None] = _admit_everyone
-) -> tuple[Response, str | None]:
-    """Answer the request as the options say; return the 101 that was sent, and the subprotocol.
+) -> Response:
+    """Answer the request as the options say; return the 101 that was sent.
 
     Args:
         admit: Called when the hooks have let the request pass; raises ConnectionRejected to refuse it.
@@ -138,7 +133,7 @@ async def negotiate(
         ConnectionRejected: The request was answered otherwise; the client has the answer.
     """
     with trio.move_on_at(upgrade._deadline) as scope:
-        response, subprotocol = await _answer(upgrade.request, options, admit)
+        response = await _answer(upgrade.request, options, admit)
     if scope.cancelled_caught:
         _log.error("process_request or process_response took longer than open_timeout")
         response = _with_server_header(Response(503, "The server took too long to answer.\n"), options)
@@ -146,4 +141,4 @@ async def negotiate(
         await upgrade.reject(response)
         raise ConnectionRejected(response)
     await upgrade._switch(response)
-    return response, subprotocol
+    return response

@@ -343,8 +343,8 @@ async def wrap_server_stream(
     )
     try:
         await upgrade._read()
-        response, subprotocol = await negotiate(upgrade, handshake)
-        async with upgrade._connection(response, subprotocol) as ws:
+        response = await negotiate(upgrade, handshake)
+        async with upgrade._connection(response) as ws:
             yield ws
     finally:
         await upgrade._finish()

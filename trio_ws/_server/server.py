@@ -211,20 +211,18 @@ class WebSocketServer:
 
         try:
             try:
-                upgrade, response, subprotocol = await self._handshake(stream, admit)
+                upgrade, response = await self._handshake(stream, admit)
             except HandshakeError as exc:
                 self._refused += 1
                 _log_refusal(exc)
                 return
             self._accepted += 1
-            async with upgrade._connection(response, subprotocol) as ws:
+            async with upgrade._connection(response) as ws:
                 await self._serve_connection(ws)
         finally:
             self._admitted -= admitted
 
-    async def _handshake(
-        self, stream: trio.abc.Stream, admit: Callable[[], None]
-    ) -> tuple[Upgrade, Response, str | None]:
+    async def _handshake(self, stream: trio.abc.Stream, admit: Callable[[], None]) -> tuple[Upgrade, Response]:
         """TLS, request and answer, all within ``open_timeout``; a shutdown cuts the waiting short."""
         self._handshakes += 1
         options = self._options
@@ -240,13 +238,13 @@ class WebSocketServer:
                 patience=self._until_shutdown,
             )
             await upgrade._read()
-            response, subprotocol = await negotiate(upgrade, options.handshake, admit)
+            response = await negotiate(upgrade, options.handshake, admit)
         except HandshakeError:
             await Transport(stream).close()
             raise
         finally:
             self._handshakes -= 1
-        return upgrade, response, subprotocol
+        return upgrade, response
 
     async def _start_tls(self, stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
         with trio.move_on_at(deadline), self._until_shutdown(0) as until_shutdown:

@@ -144,7 +144,7 @@ class Upgrade:
         # The time that the caller took to decide is not the client's fault.
         self._deadline = max(self._deadline, trio.current_time() + _TO_TAKE_THE_ANSWER)
         await self._switch(response)
-        async with self._connection(response, subprotocol) as ws:
+        async with self._connection(response) as ws:
             yield ws
 
     async def _switch(self, response: Response) -> None:
@@ -152,10 +152,8 @@ class Upgrade:
         await self._send(encode_response(response), self._deadline)
         self._accepted = True
 
-    def _connection(
-        self, response: Response, subprotocol: str | None
-    ) -> AbstractAsyncContextManager[WebSocketConnection]:
-        """The connection on a stream that has been switched."""
+    def _connection(self, response: Response) -> AbstractAsyncContextManager[WebSocketConnection]:
+        """The connection on a stream that has been switched. What was agreed stands in the response."""
         # One clock for this connection alone, unless somebody shares one among many.
         clock = self._clock or Keepalive(self._options.ping_interval)
         session = Session(self._stream, "server", self._options, initial_data=self._rest, clock=clock)
@@ -165,7 +163,6 @@ class Upgrade:
             clock=clock if self._clock is None else None,
             request=self.request,
             response=response,
-            subprotocol=subprotocol,
         )
 
     async def reject(self, response: Response) -> None:

@@ -60,7 +60,6 @@ class ClientHandshake:
         fields = [*own.items(), *check_caller_fields(headers, own)]
         self.data = encode_head(f"GET {_check_target(target)} HTTP/1.1", fields)
         self.request = Request("GET", target, fields)
-        self.subprotocol: str | None = None
         #: What came behind the 101: the server's first frames.
         self.rest = b""
         self._http = _http_parser()
@@ -143,16 +142,13 @@ class ClientHandshake:
             raise RemoteHandshakeError(f"Sec-WebSocket-Accept does not answer our key: {shown}")
         if "Sec-WebSocket-Extensions" in response.headers:
             raise RemoteHandshakeError("the server chose an extension, and we offered none")
-        self.subprotocol = self._chosen_subprotocol(response)
+        self._check_subprotocol(response)
         return response
 
-    def _chosen_subprotocol(self, response: Response) -> str | None:
+    def _check_subprotocol(self, response: Response) -> None:
         chosen = response.headers.get_all(SUBPROTOCOL)
-        if not chosen:
-            return None
-        if len(chosen) > 1 or chosen[0] not in self._offered:
+        if chosen and (len(chosen) > 1 or chosen[0] not in self._offered):
             raise RemoteHandshakeError(f"the server chose a subprotocol not offered: {quote(', '.join(chosen))}")
-        return chosen[0]
 
 
 def _check_host(host: object) -> str:
