@@ -20,7 +20,7 @@ from ._errors import (
     RemoteProtocolError,
     WebSocketError,
 )
-from ._options import Origins, ProcessRequest, ProcessResponse, SelectSubprotocol
+from ._options import Compression, Deflate, Origins, ProcessRequest, ProcessResponse, SelectSubprotocol
 from ._server.serve import open_websocket_server, serve_websocket, wrap_server_stream
 from ._server.server import Handler, ServerStatistics, WebSocketServer
 from ._server.upgrade import Upgrade, receive_upgrade
@@ -30,11 +30,13 @@ from ._version import __version__
 __all__ = [
     "CloseCode",
     "CloseReason",
+    "Compression",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "ConnectionRejected",
     "ConnectionStatistics",
+    "Deflate",
     "Handler",
     "HandshakeError",
     "HandshakeTimeout",

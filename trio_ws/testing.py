@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 import trio
 import trio.testing
 
-from trio_ws import HandshakeError, WebSocketConnection, wrap_client_stream, wrap_server_stream
+from trio_ws import Compression, HandshakeError, WebSocketConnection, wrap_client_stream, wrap_server_stream
 
 __all__ = ["FaultyStream", "open_connection_pair"]
 
@@ -102,6 +102,7 @@ async def open_connection_pair(
     *,
     lockstep: bool = False,
     url: str = "ws://localhost/",
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -117,7 +118,7 @@ async def open_connection_pair(
         lockstep: False: a ``send`` never has to wait for the peer, as with an endless TCP buffer. True: it
             waits until the peer has read, as with none; use it to test backpressure.
         url: What the client asks for.
-        max_size: As all the other arguments, as in :func:`trio_ws.serve_websocket`; they hold for both ends.
+        compression: As all the other arguments, as in :func:`trio_ws.serve_websocket`; they hold for both ends.
 
     Leaving the block closes both ends, the client first.
     """
@@ -132,6 +133,7 @@ async def open_connection_pair(
         with trio.CancelScope(shield=True), suppress(HandshakeError, TypeError, ValueError):
             async with wrap_server_stream(
                 server_stream,
+                compression=compression,
                 max_size=max_size,
                 max_queue=max_queue,
                 max_fragments=max_fragments,
@@ -151,6 +153,7 @@ async def open_connection_pair(
             async with wrap_client_stream(
                 client_stream,
                 url,
+                compression=compression,
                 max_size=max_size,
                 max_queue=max_queue,
                 max_fragments=max_fragments,

@@ -14,6 +14,10 @@ from trio_ws._connection.transport import Transport, linger, make_transport
 from trio_ws._connection.writer import Writer
 
 
+def forget_it(*, others_follow: bool) -> bool:
+    return True
+
+
 def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     ours, theirs = trio.socket.socketpair()
     return trio.SocketStream(ours), trio.SocketStream(theirs)
@@ -74,14 +78,38 @@ async def test_write_is_a_sign_of_life_when_it_had_to_wait_for_the_peer_and_only
     ours, theirs = socket_pair()
     progress: list[float] = []
     async with ours, theirs, writer_on(ours, progress) as (writer, _):
-        await writer.send(lambda: b"fits", 4, may_be_forgotten=True)
+        await writer.send(lambda: b"fits", 4, forget=forget_it)
         assert progress == []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: writer.send(lambda: bytes(5_000_000), 5_000_000, may_be_forgotten=True))
+            nursery.start_soon(lambda: writer.send(lambda: bytes(5_000_000), 5_000_000, forget=forget_it))
             received = 0
             while received < 5_000_004:
                 received += len(await theirs.receive_some())
         assert len(progress) > 1
+
+
+async def test_forgetting_a_frame_is_asked_for_with_whether_others_were_made_since() -> None:
+    asked: list[bool] = []
+
+    def forget_unless_others_follow(*, others_follow: bool) -> bool:
+        asked.append(others_follow)
+        return not others_follow
+
+    ours, theirs = socket_pair()
+    async with ours, theirs, writer_on(ours) as (writer, broken):
+        with trio.move_on_after(0.05):
+            while True:
+                await ours.socket.send(bytes(2**16))
+        with trio.move_on_after(0.05):
+            await writer.send(lambda: b"alone", 5, forget=forget_unless_others_follow)
+        assert not broken
+        with trio.move_on_after(0.05):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: writer.send(lambda: b"the first", 9, forget=forget_unless_others_follow))
+                await trio.testing.wait_all_tasks_blocked()
+                await writer.send(lambda: b"behind it", 9, forget=forget_unless_others_follow)
+        assert asked == [False, True]
+        assert len(broken) == 1
 
 
 async def test_socket_that_breaks_while_a_write_waits_is_recorded() -> None:
@@ -91,7 +119,7 @@ async def test_socket_that_breaks_while_a_write_waits_is_recorded() -> None:
 
             async def write() -> None:
                 with pytest.raises(trio.BrokenResourceError):
-                    await writer.send(lambda: bytes(5_000_000), 5_000_000, may_be_forgotten=True)
+                    await writer.send(lambda: bytes(5_000_000), 5_000_000, forget=forget_it)
 
             nursery.start_soon(write)
             await trio.testing.wait_all_tasks_blocked()
@@ -106,14 +134,14 @@ async def test_send_that_is_cancelled_before_anything_is_written_leaves_a_socket
             while True:
                 await ours.socket.send(bytes(2**16))
         with trio.move_on_after(0.05) as scope:
-            await writer.send(lambda: b"forgotten", 9, may_be_forgotten=True)
+            await writer.send(lambda: b"forgotten", 9, forget=forget_it)
         assert scope.cancelled_caught
         assert not broken
         with trio.move_on_after(0.05):
-            await writer.send(lambda: b"a fragment", 10, may_be_forgotten=False)
+            await writer.send(lambda: b"a fragment", 10, forget=None)
         assert [type(error) for error in broken] == [trio.Cancelled]
         with pytest.raises(trio.BrokenResourceError, match="an earlier write failed"):
-            await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+            await writer.send(lambda: b"x", 1, forget=forget_it)
         writer.post(b"nor this")
         assert not await writer.last_words(b"nor this")
 
@@ -133,7 +161,7 @@ async def test_failure_while_writing_is_raised_and_recorded() -> None:
     async with ours, writer_on(ours) as (writer, broken):
         await theirs.aclose()
         with pytest.raises(trio.BrokenResourceError):
-            await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+            await writer.send(lambda: b"x", 1, forget=forget_it)
         assert len(broken) == 1
 
 
@@ -198,6 +226,6 @@ async def test_interrupt_between_writing_and_knowing_how_much_is_never_taken_for
         on_progress=lambda: None,
     )
     with pytest.raises(KeyboardInterrupt):
-        await writer.send(lambda: b"x", 1, may_be_forgotten=True)
+        await writer.send(lambda: b"x", 1, forget=forget_it)
     assert writer.broken
     assert [type(error) for error in broken] == [KeyboardInterrupt]

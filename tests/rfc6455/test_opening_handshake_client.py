@@ -9,6 +9,7 @@ import pytest
 
 from trio_ws._client.url import parse_url
 from trio_ws._errors import ConnectionRejected, InvalidURL, LocalHandshakeError, RemoteHandshakeError
+from trio_ws._values import Response
 from trio_ws._wire.client_handshake import ClientHandshake
 from trio_ws._wire.server_handshake import accept_key
 
@@ -35,10 +36,12 @@ def open_url(url: str, subprotocols: Sequence[str] = (), origin: str | None = No
     return ClientHandshake(host=parsed.host_header, target=parsed.target, subprotocols=subprotocols, origin=origin)
 
 
-def answer(client: ClientHandshake, fields: Sequence[tuple[str, object]], line: str = "HTTP/1.1 101 x") -> None:
+def answer(client: ClientHandshake, fields: Sequence[tuple[str, object]], line: str = "HTTP/1.1 101 x") -> Response:
     accept = accept_key(client.request.headers["Sec-WebSocket-Key"])
     lines = [f"{name}: {accept if value is ACCEPT else value}" for name, value in fields]
-    assert client.feed("\r\n".join([line, *lines, "", ""]).encode("latin-1")) is not None
+    response = client.feed("\r\n".join([line, *lines, "", ""]).encode("latin-1"))
+    assert response is not None
+    return response
 
 
 @pytest.mark.parametrize(
@@ -127,8 +130,8 @@ def test_invalid_subprotocols_are_not_offered(subprotocols: list[str]) -> None:
     ],
 )
 def test_valid_answer_opens_the_connection(fields: list[tuple[str, object]], subprotocol: str | None) -> None:
-    client = open_url("ws://example.com/", ["chat"])
-    answer(client, fields)
+    response = answer(open_url("ws://example.com/", ["chat"]), fields)
+    assert response.headers.get("Sec-WebSocket-Protocol") == subprotocol
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ async def test_slow_but_healthy_consumer_for_five_times_ping_interval() -> None:
             received += 1
             await trio.sleep(interval / 4)
 
-    options: dict[str, Any] = {"ping_interval": interval, "ping_timeout": interval, "max_queue": 1}
+    options: dict[str, Any] = {"ping_interval": interval, "ping_timeout": interval, "max_queue": 1, "compression": None}
     async with running(consume, **options) as (_, url):
         began = trio.current_time()
         async with open_websocket(url, **options) as ws:

@@ -10,7 +10,7 @@ import trio
 
 from .._connection.connection import WebSocketConnection
 from .._connection.transport import Transport
-from .._options import ConnectionOptions
+from .._options import Compression, ConnectionOptions
 from .._values import HeadersLike
 from .._version import USER_AGENT
 from .handshake import ClientOptions, open_stream, shake_hands
@@ -28,6 +28,7 @@ async def open_websocket(
     origin: str | None = None,
     extra_headers: HeadersLike = (),
     user_agent: str | None = USER_AGENT,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -51,7 +52,10 @@ async def open_websocket(
         origin: Value of the Origin header. Only browsers have to send one.
         extra_headers: To add to the request, for example Authorization or Cookie.
         user_agent: Value of the User-Agent header, or None for no such header.
-        max_size: Bytes in a message; a larger one is refused from its header with 1009. None: no limit.
+        compression: ``"deflate"``: offer to compress messages (RFC 7692); the server decides. Or a :class:`Deflate`,
+            or None: never.
+        max_size: Bytes in a message, after inflation; a larger one is refused, from its header where that tells, with
+            1009. None: no limit.
         max_queue: Messages that are kept while nobody receives them. Then reading stops, and the server slows down.
         max_fragments: Frames in a message, empty ones counted; more are refused with 1008. None: 1/64 of
             ``max_size``, at least 1024.
@@ -85,6 +89,7 @@ async def open_websocket(
         user_agent=user_agent,
         open_timeout=open_timeout,
         connection=ConnectionOptions(
+            compression=compression,
             max_size=max_size,
             max_queue=max_queue,
             max_fragments=max_fragments,
@@ -111,6 +116,7 @@ async def connect_websocket(
     origin: str | None = None,
     extra_headers: HeadersLike = (),
     user_agent: str | None = USER_AGENT,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -147,6 +153,7 @@ async def connect_websocket(
         user_agent=user_agent,
         open_timeout=open_timeout,
         connection=ConnectionOptions(
+            compression=compression,
             max_size=max_size,
             max_queue=max_queue,
             max_fragments=max_fragments,
@@ -176,6 +183,7 @@ async def wrap_client_stream(
     origin: str | None = None,
     extra_headers: HeadersLike = (),
     user_agent: str | None = USER_AGENT,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -210,6 +218,7 @@ async def wrap_client_stream(
         user_agent=user_agent,
         open_timeout=open_timeout,
         connection=ConnectionOptions(
+            compression=compression,
             max_size=max_size,
             max_queue=max_queue,
             max_fragments=max_fragments,

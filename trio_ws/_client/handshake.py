@@ -125,7 +125,9 @@ async def shake_hands(stream: trio.abc.Stream, url: WebSocketURL, options: Clien
     clock = Keepalive(options.connection.ping_interval)
     return Opened(
         stream=stream,
-        session=Session(stream, "client", options.connection, initial_data=handshake.rest, clock=clock),
+        session=Session(
+            stream, "client", options.connection, initial_data=handshake.rest, clock=clock, response=response
+        ),
         clock=clock,
         request=handshake.request,
         response=response,
@@ -143,6 +145,7 @@ def _request(url: WebSocketURL, options: ClientOptions) -> ClientHandshake:
         headers=headers,
         user_agent=None if "User-Agent" in options.extra_headers else options.user_agent,
         origin=options.origin,
+        compression=options.connection.compression,
     )
 
 

@@ -79,7 +79,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
 
     # Messages
 
-    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+    async def send(self, message: str | bytes | bytearray | memoryview, *, compress: bool = True) -> None:
         """Send one message; return when the stream has taken it.
 
         If another task is writing just now, up to ``write_limit`` bytes are left for that task to send along, and
@@ -87,6 +87,8 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
 
         Args:
             message: ``str`` becomes a text message, anything else a binary one (RFC 6455 §5.6).
+            compress: False sends it as it is where compression was agreed on (RFC 7692 §6): what does not shrink, such
+                as a picture, or a secret beside text that an attacker chooses.
 
         Raises:
             LocalProtocolError: The message is of another type, or text that UTF-8 cannot encode. Nothing was sent.
@@ -97,7 +99,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             sent and the connection stays usable. When it is cancelled while the frame is being written, the
             connection is aborted, because half a frame cannot be taken back and nothing can be sent behind it.
         """
-        await self._session.send(_payload(message))
+        await self._session.send(_payload(message), compress=compress)
 
     async def receive(self) -> str | bytes:
         """Wait for the next message.
@@ -118,6 +120,8 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
     async def send_fragments(
         self,
         fragments: Iterable[str | bytes | bytearray | memoryview] | AsyncIterable[str | bytes | bytearray | memoryview],
+        *,
+        compress: bool = True,
     ) -> None:
         """Send one message in fragments, each as soon as the iterable gives it (RFC 6455 §5.4).
 
@@ -126,6 +130,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
 
         Args:
             fragments: All text or all binary; an iterable or an async iterable.
+            compress: As in :meth:`send`.
 
         Raises:
             LocalProtocolError: The first fragment is neither text nor binary, or a later one is of another kind.
@@ -136,7 +141,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         """
         if isinstance(fragments, (str, bytes, bytearray, memoryview)):
             raise LocalProtocolError("send_fragments() takes an iterable of fragments; use send() for one message")
-        async with FragmentedMessage(self._session) as message:
+        async with FragmentedMessage(self._session, compress=compress) as message:
             if isinstance(fragments, AsyncIterable):
                 async for fragment in fragments:
                     await message.send(_payload(fragment))

@@ -16,8 +16,9 @@ __all__ = ["FragmentChannel", "FragmentedMessage"]
 class FragmentedMessage:
     """``async with`` this while sending one message in fragments; nobody else's data frames come in between."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, compress: bool) -> None:
         self._session = session
+        self._compress = compress
         self._kind: type[str] | type[bytes] | None = None
         self._begun = False
 
@@ -28,7 +29,7 @@ class FragmentedMessage:
             self._begun = True
         elif not isinstance(data, self._kind):
             raise LocalProtocolError("the fragments of one message must be all text or all binary")
-        await self._session.send_frame(data, finished=False)
+        await self._session.send_frame(data, finished=False, compress=self._compress)
         self._kind = str if isinstance(data, str) else bytes
 
     async def __aenter__(self) -> FragmentedMessage:
@@ -41,7 +42,7 @@ class FragmentedMessage:
         try:
             if self._kind is not None and error is None:
                 # Which fragment is the last is known only now, so the message ends with an empty one.
-                await self._session.send_frame(self._kind(), finished=True)
+                await self._session.send_frame(self._kind(), finished=True, compress=self._compress)
                 complete = True
         finally:
             if self._begun:

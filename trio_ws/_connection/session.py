@@ -30,13 +30,15 @@ from .._errors import (
     RemoteProtocolError,
 )
 from .._options import ConnectionOptions
-from .._values import CloseCode, CloseReason, quote
+from .._values import CloseCode, CloseReason, Response, quote
+from .._wire.deflate import deflate_agreed_in
+from .._wire.extensions import EXTENSIONS
 from .._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
 from .inbox import Inbox
 from .keepalive import Keepalive
 from .pings import Pings
 from .transport import linger, make_transport
-from .writer import Writer
+from .writer import Forget, Writer
 
 __all__ = ["Session"]
 
@@ -59,6 +61,7 @@ class Session:
         role: Which side of it we are.
         initial_data: Bytes from the peer that came right behind the handshake.
         clock: Says when to send a ping. Whoever brings it also runs it.
+        response: The 101, in which stands what was agreed on.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Session:
         *,
         initial_data: bytes,
         clock: Keepalive,
+        response: Response,
     ) -> None:
         self.id: str = os.urandom(4).hex()
         self.role = role
@@ -76,7 +80,14 @@ class Session:
         self.log: logging.Logger = logging.getLogger(f"trio_ws.{role}")
         self._debug = self.log.isEnabledFor(logging.DEBUG)
         self._transport = make_transport(stream)
-        self._protocol = Protocol(role, max_size=options.max_size, max_fragments=options.fragments)
+        self._protocol = Protocol(
+            role,
+            max_size=options.max_size,
+            max_fragments=options.fragments,
+            deflate=deflate_agreed_in(
+                response.headers.get_all(EXTENSIONS), role, options.compression, options.max_size
+            ),
+        )
         self.inbox: Inbox = Inbox(options.max_queue)
         self._clock = clock
         self._initial_data = initial_data
@@ -169,7 +180,7 @@ class Session:
         """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
         data, self._initial_data = self._initial_data, b""
         while True:
-            if data:
+            if data or self._protocol.pending:
                 self.bytes_received += len(data)
                 for event in self._protocol.feed(data):
                     self._take(event)
@@ -179,6 +190,10 @@ class Session:
                 self._pong_deadline = math.inf
                 self._rearm()
                 await self.inbox.wait_for_room()
+            if self._protocol.pending:
+                data = b""
+                await trio.lowlevel.checkpoint()  # what has come inflates to more than one turn's work
+                continue
             data = await self._transport.receive_some(self.options.read_limit)
             if not data:
                 self._conclude()
@@ -422,30 +437,32 @@ class Session:
             await trio.lowlevel.cancel_shielded_checkpoint()  # the message is out of the queue: not to be lost
         return message
 
-    async def send(self, data: str | bytes) -> None:
+    async def send(self, data: str | bytes, *, compress: bool) -> None:
         if self._fragmenting is not None:
             await self._until_not_fragmenting()
-        await self.send_frame(data, finished=True, whole=True)
+        await self.send_frame(data, finished=True, compress=compress, forget=self._protocol.forget)
         self.messages_sent += 1
 
-    async def send_frame(self, data: str | bytes, *, finished: bool, whole: bool = False) -> None:
+    async def send_frame(
+        self, data: str | bytes, *, finished: bool, compress: bool, forget: Forget | None = None
+    ) -> None:
         # How long the text will be in UTF-8 is known only when it is encoded, four bytes a character at most.
         size = len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data)
         try:
             self.bytes_sent += await self.writer.send(
-                partial(self._encode, data, finished), size + _MAX_HEADER, may_be_forgotten=whole
+                partial(self._encode, data, finished, compress), size + _MAX_HEADER, forget=forget
             )
         except ConnectionClosed:
             raise
         except _BROKEN:
             raise self.error() from self._cause
 
-    def _encode(self, data: str | bytes, finished: bool) -> bytes:
+    def _encode(self, data: str | bytes, finished: bool, compress: bool) -> bytes:
         if not self._open:
             raise self.error()
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(data if finished else Piece(data, finished)))
-        return self._protocol.message(data, finished=finished)
+        return self._protocol.message(data, finished=finished, compress=compress)
 
     async def begin_fragmented(self) -> None:
         """Wait until nobody else is in the middle of a message; then data frames are the caller's alone (§5.4)."""

@@ -13,15 +13,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
 from .transport import Transport, a_few_turns
 
-__all__ = ["Writer"]
+__all__ = ["Forget", "Writer"]
 
 #: On a stream that cannot tell, a write that took longer than this many seconds waited for the peer to take bytes.
 _WAITED = 0.05
+
+
+class Forget(Protocol):
+    """Asked whether a frame that was made, but of which nothing was written, may be left out.
+
+    ``others_follow`` tells whether frames have been made since, which may depend on it.
+    """
+
+    def __call__(self, *, others_follow: bool) -> bool: ...
 
 
 def _nobody(_: object) -> None:
@@ -81,15 +91,14 @@ class Writer:
 
     # KeyboardInterrupt waits until the frame is whole: in the middle of one it would end the connection without a word.
     @trio.lowlevel.enable_ki_protection
-    async def send(self, encode: Callable[[], bytes], size: int, *, may_be_forgotten: bool) -> int:
+    async def send(self, encode: Callable[[], bytes], size: int, *, forget: Forget | None) -> int:
         """Write one data frame.
 
         Args:
             encode: Makes the frame, at the moment when its place on the wire is certain. What it raises comes
                 out, and nothing was written.
             size: How long the frame will be at most, in bytes.
-            may_be_forgotten: Whether a frame that was made, but of which nothing was written, may simply be left
-                out. A fragment may not: the next frame continues it.
+            forget: See :class:`Forget`. None for a fragment, which the next frame continues.
 
         Returns:
             How long the frame was.
@@ -115,7 +124,7 @@ class Writer:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
-            await self._write(frame, may_be_forgotten=may_be_forgotten)
+            await self._write(frame, forget)
             return len(frame)
         finally:
             self._pass_on()
@@ -198,7 +207,7 @@ class Writer:
             self._break(exc)
             return b""
 
-    async def _write(self, data: bytes, *, may_be_forgotten: bool = False) -> None:
+    async def _write(self, data: bytes, forget: Forget | None = None) -> None:
         if self.broken:
             raise trio.BrokenResourceError("an earlier write failed")
         view = memoryview(data)
@@ -219,7 +228,7 @@ class Writer:
         except BaseException as exc:
             # What follows a frame that may have gone out in part would be taken for the rest of it.
             nothing_written = isinstance(exc, trio.Cancelled) and not sent and not self._transport.tears
-            if not (nothing_written and may_be_forgotten):
+            if not (nothing_written and forget is not None and forget(others_follow=self.held > 0)):
                 self._break(exc)
             raise
         finally:

@@ -18,6 +18,7 @@ from .._wire.server_handshake import (
     accept_response,
     check_subprotocol_names,
     check_upgrade,
+    choose_extensions,
     encode_response,
     offered_subprotocols,
 )
@@ -41,7 +42,7 @@ _SETTLED = (
 def check_handshake_options(options: HandshakeOptions) -> HandshakeOptions:
     """Find out now, not at the first client, whether these options can be sent."""
     check_subprotocol_names(options.subprotocols)
-    encode_response(_with_server_header(accept_response("", subprotocol=None, headers=options.extra_headers), options))
+    encode_response(_with_server_header(accept_response("", headers=options.extra_headers), options))
     return attrs.evolve(options, origins=validate_origins(options.origins))
 
 
@@ -68,7 +69,8 @@ def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | No
     return next((name for name in options.subprotocols if name in offered), None)
 
 
-async def _first_answer(request: Request, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+async def _first_answer(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+    request = upgrade.request
     if options.process_request is not None:
         answer = await _result(options.process_request(request))
         if answer is not None:
@@ -77,8 +79,12 @@ async def _first_answer(request: Request, options: HandshakeOptions, admit: Call
     admit()
     key = check_upgrade(request)
     check_origin(request, options.origins)
-    subprotocol = _choose_subprotocol(request, options)
-    return accept_response(key, subprotocol=subprotocol, headers=options.extra_headers)
+    return accept_response(
+        key,
+        subprotocol=_choose_subprotocol(request, options),
+        extensions=choose_extensions(request, upgrade._options.compression),
+        headers=options.extra_headers,
+    )
 
 
 async def _final_answer(request: Request, first: Response, options: HandshakeOptions) -> Response:
@@ -101,11 +107,12 @@ def _check_hook_response(hook: str, response: object, *, may_be_101: bool) -> No
     encode_response(response)  # raises if it may not be sent
 
 
-async def _answer(request: Request, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+async def _answer(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
     """The answer. A hook that raises is a 500 and a log line, no more."""
+    request = upgrade.request
     try:
         try:
-            response = await _first_answer(request, options, admit)
+            response = await _first_answer(upgrade, options, admit)
         except ConnectionRejected as exc:
             response = exc.response
         response = _with_server_header(response, options)
@@ -133,7 +140,7 @@ async def negotiate(
         ConnectionRejected: The request was answered otherwise; the client has the answer.
     """
     with trio.move_on_at(upgrade._deadline) as scope:
-        response = await _answer(upgrade.request, options, admit)
+        response = await _answer(upgrade, options, admit)
     if scope.cancelled_caught:
         _log.error("process_request or process_response took longer than open_timeout")
         response = _with_server_header(Response(503, "The server took too long to answer.\n"), options)

@@ -16,6 +16,7 @@ import trio
 from .._connection.connection import WebSocketConnection
 from .._connection.nursery import open_background_nursery
 from .._options import (
+    Compression,
     ConnectionOptions,
     HandshakeOptions,
     Origins,
@@ -52,6 +53,7 @@ async def serve_websocket(
     server_header: str | None = SERVER_HEADER,
     handler_errors: HandlerErrors = "log",
     max_connections: int | None = None,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -95,7 +97,10 @@ async def serve_websocket(
         handler_errors: What happens when a handler raises. ``"log"``: it is logged with its traceback, the
             connection is closed with 1011, the server lives. ``"raise"``: it ends the server and is raised here.
         max_connections: Open connections at the same time; more are answered with 503. None: no limit.
-        max_size: Bytes in a message; a larger one is refused from its header with 1009. None: no limit.
+        compression: ``"deflate"``: messages are compressed if the client offers it (RFC 7692), with a window that
+            suits servers. Or a :class:`Deflate`, or None: they never are.
+        max_size: Bytes in a message, after inflation; a larger one is refused, from its header where that tells, with
+            1009. None: no limit.
         max_queue: Messages that are kept for a handler that does not receive them. Then reading stops.
         max_fragments: Frames in a message, empty ones counted; more are refused with 1008. None: 1/64 of
             ``max_size``, at least 1024.
@@ -142,6 +147,7 @@ async def serve_websocket(
         server_header=server_header,
         handler_errors=handler_errors,
         max_connections=max_connections,
+        compression=compression,
         max_size=max_size,
         max_queue=max_queue,
         max_fragments=max_fragments,
@@ -194,6 +200,7 @@ async def open_websocket_server(
     server_header: str | None = SERVER_HEADER,
     handler_errors: HandlerErrors = "log",
     max_connections: int | None = None,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -241,6 +248,7 @@ async def open_websocket_server(
             )
         ),
         connection=ConnectionOptions(
+            compression=compression,
             max_size=max_size,
             max_queue=max_queue,
             max_fragments=max_fragments,
@@ -284,6 +292,7 @@ async def wrap_server_stream(
     origins: Origins = "same-host",
     extra_headers: HeadersLike = (),
     server_header: str | None = SERVER_HEADER,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -314,6 +323,7 @@ async def wrap_server_stream(
     Cancellation: closes the stream at once, with a 1001 in front where that costs no waiting.
     """
     options = ConnectionOptions(
+        compression=compression,
         max_size=max_size,
         max_queue=max_queue,
         max_fragments=max_fragments,

@@ -20,13 +20,14 @@ from .._errors import (
     LocalHandshakeError,
     RemoteHandshakeError,
 )
-from .._options import ConnectionOptions, seconds
+from .._options import Compression, ConnectionOptions, seconds
 from .._values import HeadersLike, Request, Response
 from .._wire.server_handshake import (
     RequestReader,
     accept_response,
     check_subprotocol_names,
     check_upgrade,
+    choose_extensions,
     encode_response,
     offered_subprotocols,
 )
@@ -133,6 +134,7 @@ class Upgrade:
         try:
             key = check_upgrade(self.request)
             offered = offered_subprotocols(self.request)
+            extensions = choose_extensions(self.request, self._options.compression)
         except ConnectionRejected as exc:
             await self.reject(exc.response)
             raise
@@ -140,7 +142,7 @@ class Upgrade:
             check_subprotocol_names([subprotocol])
             if subprotocol not in offered:
                 raise LocalHandshakeError(f"the client did not offer the subprotocol {subprotocol!r}")
-        response = accept_response(key, subprotocol=subprotocol, headers=headers)
+        response = accept_response(key, subprotocol=subprotocol, extensions=extensions, headers=headers)
         # The time that the caller took to decide is not the client's fault.
         self._deadline = max(self._deadline, trio.current_time() + _TO_TAKE_THE_ANSWER)
         await self._switch(response)
@@ -156,7 +158,9 @@ class Upgrade:
         """The connection on a stream that has been switched. What was agreed stands in the response."""
         # One clock for this connection alone, unless somebody shares one among many.
         clock = self._clock or Keepalive(self._options.ping_interval)
-        session = Session(self._stream, "server", self._options, initial_data=self._rest, clock=clock)
+        session = Session(
+            self._stream, "server", self._options, initial_data=self._rest, clock=clock, response=response
+        )
         return open_connection(
             self._stream,
             session,
@@ -227,6 +231,7 @@ async def receive_upgrade(
     request: Request | None = None,
     initial_data: bytes = b"",
     open_timeout: float | None = 10,
+    compression: Compression = "deflate",
     max_size: int | None = 2**20,
     max_queue: int = 16,
     max_fragments: int | None = None,
@@ -249,8 +254,8 @@ async def receive_upgrade(
         initial_data: Bytes read from the stream already: behind the request if one is given, else its beginning.
         open_timeout: Seconds for the request to arrive and for the answer to be written. The time that the caller
             takes in between is not limited.
-        max_size, max_queue, max_fragments, read_limit, write_limit, ping_interval, ping_timeout, close_timeout:
-            As in :func:`serve_websocket`.
+        compression, max_size, max_queue, max_fragments, read_limit, write_limit, ping_interval, ping_timeout,
+            close_timeout: As in :func:`serve_websocket`.
 
     Raises:
         ConnectionRejected: The request is not well-formed HTTP. The client has been told so.
@@ -260,6 +265,7 @@ async def receive_upgrade(
     Cancellation: closes the stream at once.
     """
     options = ConnectionOptions(
+        compression=compression,
         max_size=max_size,
         max_queue=max_queue,
         max_fragments=max_fragments,

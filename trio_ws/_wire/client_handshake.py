@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import h11
 
 from .._errors import ConnectionRejected, LocalHandshakeError, RemoteHandshakeError
+from .._options import Deflate
 from .._values import HeadersLike, Request, Response, quote
 from .authority import split_authority
+from .extensions import EXTENSIONS, check_answer, make_offer
 from .head import HeadBuffer, HeadError, encode_head, parse_protocols, parse_tokens
 from .upgrade import SUBPROTOCOL, VERSION, accept_key, check_caller_fields, check_subprotocol_names
 
@@ -35,6 +37,7 @@ class ClientHandshake:
         headers: Further fields, for example ``Authorization``.
         user_agent: The value of ``User-Agent``, or None for none.
         origin: The value of ``Origin``, or None for none: only browsers have to send it.
+        compression: What to offer (RFC 7692 §7), or None for nothing.
 
     Raises:
         LocalHandshakeError: Something of this may not be sent, or a field is the handshake's own.
@@ -49,13 +52,20 @@ class ClientHandshake:
         headers: HeadersLike = (),
         user_agent: str | None = None,
         origin: str | None = None,
+        compression: Deflate | None = None,
     ) -> None:
         # RFC 6455 §4.1, item 7: 16 random bytes, new for each connection.
         self._key = base64.b64encode(os.urandom(16)).decode()
         self._offered = check_subprotocol_names(subprotocols)
         own = {"Host": _check_host(host), "Upgrade": "websocket", "Connection": "Upgrade"}
         own |= {"Sec-WebSocket-Key": self._key, "Sec-WebSocket-Version": VERSION}
-        optional = {"Origin": origin, SUBPROTOCOL: ", ".join(self._offered) or None, "User-Agent": user_agent}
+        self._compression = compression
+        optional = {
+            "Origin": origin,
+            SUBPROTOCOL: ", ".join(self._offered) or None,
+            EXTENSIONS: make_offer(compression),
+            "User-Agent": user_agent,
+        }
         own |= {name: value for name, value in optional.items() if value is not None}
         fields = [*own.items(), *check_caller_fields(headers, own)]
         self.data = encode_head(f"GET {_check_target(target)} HTTP/1.1", fields)
@@ -140,10 +150,15 @@ class ClientHandshake:
         if [accept.strip(" \t") for accept in accepts] != [accept_key(self._key)]:
             shown = quote(", ".join(accepts)) if accepts else "nothing"
             raise RemoteHandshakeError(f"Sec-WebSocket-Accept does not answer our key: {shown}")
-        if "Sec-WebSocket-Extensions" in response.headers:
-            raise RemoteHandshakeError("the server chose an extension, and we offered none")
+        self._check_extensions(response)
         self._check_subprotocol(response)
         return response
+
+    def _check_extensions(self, response: Response) -> None:
+        try:
+            check_answer(response.headers.get_all(EXTENSIONS), self._compression)
+        except ValueError as error:
+            raise RemoteHandshakeError(f"{EXTENSIONS} is not an answer to our offer: {error}") from None
 
     def _check_subprotocol(self, response: Response) -> None:
         chosen = response.headers.get_all(SUBPROTOCOL)

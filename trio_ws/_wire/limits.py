@@ -13,16 +13,22 @@ __all__ = ["FrameGuard"]
 
 _BAD_GATEWAY = (1014).to_bytes(2)
 _TRY_AGAIN_LATER = (1013).to_bytes(2)
+#: Bytes. Each of 1024 tiny fragments may have been flushed by itself, which adds some ten bytes to it.
+_DEFLATE_OVERHEAD = 2**14
 _NO_RSV = RsvBits(False, False, False)
 
 
 class FrameGuard(Extension):
-    """Refuses the frame whose header says that its message exceeds ``max_size`` bytes or ``max_fragments`` frames."""
+    """Refuses the frame whose header says that its message exceeds ``max_size`` bytes or ``max_fragments`` frames.
+
+    How large a compressed message becomes is seen when it is inflated (``deflate.py``). Its frames are refused here
+    when no honest compressor makes so much of ``max_size`` bytes.
+    """
 
     name = "trio-ws-guard"
 
     def __init__(self, max_size: float, max_fragments: float) -> None:
-        self._max_size = max_size
+        self._max_size = self._most = max_size
         self._max_fragments = max_fragments
         self._size = 0
         self._fragments = 0
@@ -48,8 +54,10 @@ class FrameGuard(Extension):
             self._frame_size = None
             self._closing = opcode is Opcode.CLOSE
             return _NO_RSV
+        if opcode is not Opcode.CONTINUATION:
+            self._most = 2 * self._max_size + _DEFLATE_OVERHEAD if rsv.rsv1 else self._max_size
         self._frame_size = payload_length
-        if self._size + payload_length > self._max_size:
+        if self._size + payload_length > self._most:
             self.problem = f"message over the limit of {self._max_size} bytes"
             return CloseReason.MESSAGE_TOO_BIG
         if self._fragments >= self._max_fragments:

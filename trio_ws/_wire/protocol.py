@@ -16,6 +16,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from .._errors import LocalProtocolError
 from .._values import CloseCode, quote
+from .deflate import PerMessageDeflate
 from .limits import FrameGuard
 
 __all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
@@ -60,6 +61,8 @@ class Failure:
 #: A whole message is its plain ``str`` or ``bytes``; everything rarer has a class.
 Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
 
+#: Bytes of payload that are returned at once when compressed messages come.
+_BATCH = 2**16
 #: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
 _MAX_REASON = 123
 
@@ -98,14 +101,20 @@ class Protocol:
         role: A client masks what it sends and refuses masked frames, a server the other way round (§5.1).
         max_size: Bytes in one message; None for no limit.
         max_fragments: Frames in one message, empty ones counted.
+        deflate: This connection's compression, if the handshake agreed on it.
     """
 
-    def __init__(self, role: Role, *, max_size: int | None, max_fragments: float) -> None:
+    def __init__(
+        self, role: Role, *, max_size: int | None, max_fragments: float, deflate: PerMessageDeflate | None = None
+    ) -> None:
         self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments)
+        self._deflate = deflate
         kind = ConnectionType.CLIENT if role == "client" else ConnectionType.SERVER
-        self._wsproto = Connection(kind, [self._guard])
+        self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
         self._listening = True
         self._in_message = False
+        #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
+        self.pending = False
 
     @property
     def open(self) -> bool:
@@ -117,16 +126,25 @@ class Protocol:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return what they complete, in order.
 
+        Of a read that inflates to many times its size, no more than :data:`_BATCH` bytes and the message at which they
+        are reached are returned at once. Then :attr:`pending` is set, and ``feed(b"")`` goes on.
+
         A :class:`Close` or a :class:`Failure` is the last event: what comes behind it is not looked at
         (§5.5.1 forbids the peer to send more; after a failure nothing it sends can be trusted).
         """
         received: list[Event] = []
+        self.pending = False
         if not self._listening:
             return received
         self._wsproto.receive_data(data)
+        room = max(len(data), _BATCH)
         for event in self._wsproto.events():
             if isinstance(event, events.Message):
                 received.append(self._message(event))
+                room -= len(event.data)
+                if room < 0:
+                    self.pending = True
+                    break
             elif isinstance(event, events.Ping):
                 received.append(Ping(bytes(event.payload)))
             elif isinstance(event, events.Pong):
@@ -150,18 +168,33 @@ class Protocol:
         # check for that can go when it raises (python-hyper/wsproto pull request 100).
         if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
             return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
-        return Failure(int(event.code), self._guard.problem or reason)
+        problem = self._guard.problem or (self._deflate and self._deflate.problem)
+        return Failure(int(event.code), problem or reason)
 
     # Sending: each returns the bytes of one whole frame
 
-    def message(self, data: str | bytes, *, finished: bool = True) -> bytes:
-        """A data frame: a whole message, or with ``finished=False`` a fragment that others follow (§5.4)."""
+    def message(self, data: str | bytes, *, finished: bool = True, compress: bool = True) -> bytes:
+        """A data frame: a whole message, or with ``finished=False`` a fragment that others follow (§5.4).
+
+        Args:
+            compress: Whether the message may be compressed. Its first frame decides.
+        """
+        if self._deflate is not None:
+            self._deflate.wanted = compress
         if isinstance(data, bytes):
             return bytes(self._wsproto.send(events.BytesMessage(data=data, message_finished=finished)))
         try:
             return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
         except UnicodeEncodeError as exc:
             raise _not_utf8(data, "a text message") from exc
+
+    def forget(self, *, others_follow: bool) -> bool:
+        """The last whole message will not be sent: whether the connection can go on without it.
+
+        Args:
+            others_follow: Whether a frame has been made since.
+        """
+        return self._deflate is None or self._deflate.forget(others_follow=others_follow)
 
     def ping(self, payload: bytes) -> bytes:
         return bytes(self._wsproto.send(events.Ping(payload=payload)))

@@ -10,8 +10,10 @@ import attrs
 import h11
 
 from .._errors import ConnectionRejected, LocalHandshakeError
+from .._options import Deflate
 from .._values import HeadersLike, Request, Response, quote
 from .authority import split_authority
+from .extensions import EXTENSIONS, answer_offers
 from .head import HeadBuffer, HeadError, LineTooLong, MalformedHead, is_token, parse_protocols, parse_tokens
 from .response import encode_response
 from .upgrade import (
@@ -31,6 +33,7 @@ __all__ = [
     "accept_response",
     "check_subprotocol_names",
     "check_upgrade",
+    "choose_extensions",
     "encode_response",
     "offered_subprotocols",
 ]
@@ -224,12 +227,27 @@ def offered_subprotocols(request: Request) -> tuple[str, ...]:
     return names
 
 
-def accept_response(key: str, *, subprotocol: str | None, headers: HeadersLike) -> Response:
+def choose_extensions(request: Request, compression: Deflate | None) -> str | None:
+    """Return the value of ``Sec-WebSocket-Extensions`` that answers the client's, or None for none (RFC 6455 §9.1).
+
+    Raises:
+        ConnectionRejected: 400, the client's is malformed.
+    """
+    try:
+        return answer_offers(field_values(request, EXTENSIONS), compression)
+    except ValueError as error:
+        raise rejection(400, f"{EXTENSIONS} is malformed: {error}.") from None
+
+
+def accept_response(
+    key: str, *, subprotocol: str | None = None, extensions: str | None = None, headers: HeadersLike = ()
+) -> Response:
     """Return the 101 that opens the connection (RFC 6455 §4.2.2).
 
     Args:
         key: What :func:`check_upgrade` returned.
         subprotocol: One of those that the client offered, or None.
+        extensions: What :func:`choose_extensions` returned.
         headers: Further fields, which go behind the handshake's own.
 
     Raises:
@@ -241,4 +259,6 @@ def accept_response(key: str, *, subprotocol: str | None, headers: HeadersLike) 
         if not is_token(subprotocol):
             raise LocalHandshakeError(f"the subprotocol {quote(subprotocol)} is not a token")
         fields.append((SUBPROTOCOL, subprotocol))
+    if extensions is not None:
+        fields.append((EXTENSIONS, extensions))
     return Response(101, headers=[*fields, *check_caller_fields(headers)])

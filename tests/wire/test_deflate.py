@@ -1,0 +1,385 @@
+"""permessage-deflate at work: what is compressed, what inflates, and where that stops (RFC 7692 §6 and §7.2)."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.raw import BINARY, CONTINUATION, PING, TEXT, frame
+from trio_ws import Deflate
+from trio_ws._wire.deflate import deflate_agreed_in
+from trio_ws._wire.protocol import Event, Failure, Piece, Ping, Protocol, Role
+
+TAIL = b"\x00\x00\xff\xff"
+JSON = '{"user": "alice", "room": "general", "text": "%s"}'
+
+
+def protocol(
+    role: Role = "server",
+    answer: str = "permessage-deflate",
+    settings: Deflate | None = None,
+    *,
+    max_size: int | None = 1000,
+    max_fragments: float = 100,
+) -> Protocol:
+    deflate = deflate_agreed_in([answer], role, settings or Deflate(min_size=0), max_size)
+    assert deflate is not None
+    return Protocol(role, max_size=max_size, max_fragments=max_fragments, deflate=deflate)
+
+
+class Peer:
+    """Compresses as a peer would, with zlib alone."""
+
+    def __init__(self, bits: int = 15) -> None:
+        self._compressor = zlib.compressobj(wbits=-bits)
+        self._decompressor = zlib.decompressobj(-bits)
+
+    def compress(self, data: bytes) -> bytes:
+        return (self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
+
+    def inflate(self, data: bytes) -> bytes:
+        return self._decompressor.decompress(data + TAIL)
+
+
+def payload(data: bytes) -> tuple[bool, bytes]:
+    """Whether RSV1 is set in this frame of a server's, and its payload."""
+    start = {126: 4, 127: 10}.get(data[1], 2)
+    return bool(data[0] & 0x40), data[start:]
+
+
+def whole(events: list[Event]) -> str | bytes:
+    """The one message that these events are."""
+    if len(events) == 1 and isinstance(events[0], (str, bytes)):
+        return events[0]
+    parts = [event.data for event in events if isinstance(event, Piece)]
+    assert len(parts) == len(events)
+    return b"".join(parts) if isinstance(parts[0], bytes) else "".join(parts)  # type: ignore[arg-type]
+
+
+# What goes out
+
+
+def test_message_shrinks_and_the_next_one_refers_to_it() -> None:
+    ours, peer = protocol(), Peer()
+    sizes = []
+    for _ in range(2):
+        compressed, data = payload(ours.message(JSON % "hello"))
+        assert compressed
+        assert peer.inflate(data) == (JSON % "hello").encode()
+        sizes.append(len(data))
+    assert sizes[1] < 15 < sizes[0] < len(JSON % "hello")
+
+
+def test_without_context_takeover_no_message_refers_to_another() -> None:
+    ours = protocol(answer="permessage-deflate; server_no_context_takeover")
+    frames = {ours.message(JSON * 3) for _ in range(3)}
+    assert len(frames) == 1
+    assert Peer().inflate(payload(frames.pop())[1]) == (JSON * 3).encode()
+
+
+def test_without_context_takeover_what_does_not_shrink_is_sent_plain() -> None:
+    noise = random.Random(1).randbytes(200)
+    ours = protocol(answer="permessage-deflate; server_no_context_takeover")
+    assert payload(ours.message(noise)) == (False, noise)
+    compressed, data = payload(protocol().message(noise))
+    assert compressed
+    assert len(data) > len(noise)
+
+
+def test_small_message_is_sent_plain() -> None:
+    ours = protocol(settings=Deflate(min_size=10))
+    assert payload(ours.message("a" * 9)) == (False, b"a" * 9)
+    assert payload(ours.message("a" * 10))[0]
+    assert payload(ours.message("é" * 5))[0]  # bytes count, not characters
+
+
+def test_message_can_be_sent_plain_on_request() -> None:
+    ours, peer = protocol(), Peer()
+    assert payload(ours.message("a" * 50, compress=False)) == (False, b"a" * 50)
+    compressed, data = payload(ours.message("a" * 50))
+    assert compressed
+    assert peer.inflate(data) == b"a" * 50
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_first_fragment_decides_for_the_whole_message(compress: bool) -> None:
+    ours, peer = protocol(settings=Deflate(min_size=1000)), Peer()
+    parts = [ours.message(part, finished=False, compress=compress) for part in ("a" * 50, "", "b" * 50)]
+    parts.append(ours.message("", compress=not compress))
+    assert [part[0] for part in parts] == [0x41 if compress else 0x01, 0x00, 0x00, 0x80]
+    data = b"".join(payload(part)[1] for part in parts)
+    assert (peer.inflate(data) if compress else data) == b"a" * 50 + b"b" * 50
+    # The peer's state is in order afterwards.
+    assert peer.inflate(payload(ours.message("c" * 2000))[1]) == b"c" * 2000
+
+
+def test_empty_message_is_one_zero_byte() -> None:
+    ours = protocol()
+    assert [payload(ours.message("")) for _ in range(3)] == [(True, b"\x00")] * 3
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_window_that_was_agreed_is_kept(bits: int) -> None:
+    noise = random.Random(2).randbytes(2**bits - 300)
+    small = protocol(answer=f"permessage-deflate; server_max_window_bits={bits}")
+    peer = Peer(bits)
+    for _ in range(2):  # a larger window would find the second in the first
+        assert peer.inflate(payload(small.message(noise * 3))[1]) == noise * 3
+
+
+def test_client_keeps_within_a_window_of_its_own() -> None:
+    noise = random.Random(3).randbytes(2**11)
+    one = len(protocol("client").message(noise))
+    # 2**12 bytes of window, unless told otherwise.
+    assert len(protocol("client").message(noise + bytes(2**11) + noise)) > 1.9 * one
+    large = protocol("client", settings=Deflate(client_max_window_bits=15))
+    assert len(large.message(noise + bytes(2**11) + noise)) < 1.2 * one
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_window_that_zlib_cannot_compress_for_makes_all_messages_plain(role: Role) -> None:
+    ours = protocol(role, f"permessage-deflate; {role}_max_window_bits=8")
+    assert not ours.message("a" * 500)[0] & 0x40
+
+
+def test_client_may_do_without_context_takeover_although_nobody_asked() -> None:
+    ours = protocol("client", settings=Deflate(client_no_context_takeover=True))
+    assert len({len(ours.message(JSON)) for _ in range(3)}) == 1
+
+
+def test_message_that_was_made_but_not_sent_is_not_referred_to() -> None:
+    ours, peer = protocol(), Peer()
+    assert ours.forget(others_follow=True)  # nothing has been compressed
+    assert peer.inflate(payload(ours.message(JSON))[1]) == JSON.encode()
+    ours.message(JSON % "never sent")
+    assert not ours.forget(others_follow=True)
+    assert ours.forget(others_follow=False)
+    assert peer.inflate(payload(ours.message(JSON % "never sent"))[1]) == (JSON % "never sent").encode()
+
+
+def test_without_context_takeover_any_message_may_be_left_out() -> None:
+    ours = protocol(answer="permessage-deflate; server_no_context_takeover")
+    ours.message(JSON * 3)
+    assert ours.forget(others_follow=True)
+
+
+# What comes in
+
+
+@pytest.mark.parametrize(
+    ("section", "messages"),
+    [
+        pytest.param("7.2.3.1", ["c1 07 f2 48 cd c9 c9 07 00"], id="7.2.3.1-one-block"),
+        pytest.param("7.2.3.1", ["41 03 f2 48 cd", "80 04 c9 c9 07 00"], id="7.2.3.1-fragmented"),
+        pytest.param("7.2.3.3", ["c1 0b 00 05 00 fa ff 48 65 6c 6c 6f 00"], id="7.2.3.3-stored-block"),
+        pytest.param("7.2.3.4", ["c1 08 f3 48 cd c9 c9 07 00 00"], id="7.2.3.4-BFINAL"),
+        pytest.param("7.2.3.5", ["c1 0d f2 48 05 00 00 00 ff ff ca c9 c9 07 00"], id="7.2.3.5-two-blocks"),
+    ],
+)
+def test_example_of_the_rfc_is_hello(section: str, messages: list[str]) -> None:
+    ours = protocol("client")
+    data = b"".join(map(bytes.fromhex, messages))
+    for _ in range(2):
+        assert whole(ours.feed(data)) == "Hello"
+
+
+def test_sliding_window_of_the_rfc_refers_to_the_message_before() -> None:
+    """§7.2.3.2."""
+    ours = protocol("client")
+    assert ours.feed(bytes.fromhex("c1 07 f2 48 cd c9 c9 07 00 c1 05 f2 00 11 00 00")) == ["Hello", "Hello"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x00", b"", b"\x03\x00", b"\x03\x00" * 100, b"\x00" + TAIL + b"\x00", b"\x01\x00\x00\xff\xff"]
+)
+def test_empty_message_inflates_and_disturbs_nothing(data: bytes) -> None:
+    ours, peer = protocol(), Peer()
+    for text in ("before", "after"):
+        assert ours.feed(frame(TEXT, peer.compress(text.encode()), rsv=4)) == [text]
+        assert whole(ours.feed(frame(TEXT, data, rsv=4))) == ""
+        # A stream that ended starts with an empty window, and so does the peer.
+        peer = Peer()
+
+
+def test_last_block_may_be_followed_by_others() -> None:
+    def final(data: bytes) -> bytes:
+        compressor = zlib.compressobj(wbits=-15)
+        return compressor.compress(data) + compressor.flush()
+
+    ours = protocol()
+    message = final(b"one ") + final(b"") + final(b"two ") + Peer().compress(b"three")
+    assert ours.feed(frame(TEXT, message, rsv=4)) == ["one two three"]
+    # The message may also end with it, although §7.2.3.4 asks for an octet more.
+    assert ours.feed(frame(TEXT, final(b"four"), rsv=4)) == ["four"]
+    assert ours.feed(frame(TEXT, Peer().compress(b"five"), rsv=4)) == ["five"]
+
+
+def test_compressed_and_plain_messages_mix() -> None:
+    ours, peer = protocol(), Peer()
+    data = frame(TEXT, peer.compress(b"one"), rsv=4) + frame(TEXT, b"two")
+    data += frame(BINARY, peer.compress(b"one three"), rsv=4) + frame(BINARY, b"")
+    assert ours.feed(data) == ["one", "two", b"one three", b""]
+
+
+@given(st.lists(st.integers(0, 60), max_size=10), st.lists(st.integers(0, 400), max_size=10))
+def test_control_frames_and_cuts_change_nothing(fragment_edges: list[int], read_edges: list[int]) -> None:
+    text = "Wärme und Kälte " * 20
+    peer = Peer()
+    messages = []
+    for _ in range(2):
+        compressed = peer.compress(text.encode())
+        edges = sorted({0, len(compressed), *(edge for edge in fragment_edges if edge < len(compressed))})
+        for start, end in pairwise(edges):
+            opcode, rsv = (CONTINUATION, 0) if start else (TEXT, 4)
+            messages.append(frame(opcode, compressed[start:end], fin=end == edges[-1], rsv=rsv))
+            messages.append(frame(PING, b"between"))
+    data = b"".join(messages)
+    ours = protocol()
+    events: list[Event] = []
+    for start, end in pairwise(sorted({0, len(data), *(edge for edge in read_edges if edge < len(data))})):
+        events += ours.feed(data[start:end])
+    pings = [event for event in events if isinstance(event, Ping)]
+    assert pings == [Ping(b"between")] * (len(messages) // 2)
+    received = [event if isinstance(event, str) else event.data for event in events if isinstance(event, (str, Piece))]
+    assert "".join(map(str, received)) == text * 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(frame(TEXT, b"\x00", rsv=4, fin=False) + frame(CONTINUATION, b"\x00", rsv=4), id="continuation"),
+        pytest.param(frame(PING, b"", rsv=4), id="ping"),
+        pytest.param(frame(TEXT, b"a", rsv=6), id="RSV2"),
+        pytest.param(frame(TEXT, b"a", rsv=1), id="RSV3"),
+    ],
+)
+def test_reserved_bit_where_it_may_not_be_is_an_error(data: bytes) -> None:
+    failure = protocol().feed(data)[-1]
+    assert isinstance(failure, Failure)
+    assert failure.code == 1002
+
+
+def test_compressed_message_without_agreement_is_an_error() -> None:
+    (failure,) = Protocol("server", max_size=None, max_fragments=10).feed(frame(TEXT, b"\x00", rsv=4))
+    assert isinstance(failure, Failure)
+    assert failure.code == 1002
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff\xff\xff", id="invalid-block-type"),
+        pytest.param(b"\x00\x05\x00\xff\xffHello", id="invalid-stored-length"),
+        pytest.param(b"\x00\x0a\x00\xf5\xffHello", id="stored-block-cut-short"),
+        pytest.param(bytes.fromhex("f2 00 11 00 00"), id="reference-before-the-beginning"),
+    ],
+)
+def test_data_that_does_not_inflate_is_an_error(data: bytes) -> None:
+    failure = protocol().feed(frame(BINARY, data, rsv=4))[-1]
+    assert isinstance(failure, Failure)
+    assert failure.code == 1007
+    assert "compressed" in failure.reason
+
+
+def test_reference_beyond_the_agreed_window_is_an_error() -> None:
+    noise = random.Random(4).randbytes(1500)
+    data = Peer(15).compress(noise + noise)
+    ours = protocol(answer="permessage-deflate; client_max_window_bits=9", max_size=4000)
+    failure = ours.feed(frame(BINARY, data, rsv=4))[-1]
+    assert isinstance(failure, Failure)
+    assert failure.code == 1007
+
+
+def test_text_that_inflates_to_no_utf8_is_an_error_before_the_message_ends() -> None:
+    (*_, failure) = protocol().feed(frame(TEXT, Peer().compress(b"abc\xff"), rsv=4, fin=False))
+    assert isinstance(failure, Failure)
+    assert failure.code == 1007
+
+
+# Where it stops
+
+
+@pytest.mark.parametrize("limit", [1, 1000, 2**14 - 1, 2**14, 2**14 + 1, 2**16, 100_000])
+@pytest.mark.parametrize("parts", [1, 2, 7])
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_message_is_exact_up_to_the_limit_and_refused_beyond(limit: int, parts: int, role: Role) -> None:
+    for beyond in (-1, 0, 1, 2, 65536):
+        for noise in (bytes(limit + beyond), random.Random(5).randbytes(limit + beyond)):
+            data = Peer().compress(noise)
+            edges = [len(data) * part // parts for part in range(parts + 1)]
+            ours = protocol(role, max_size=limit)
+            events: list[Event] = []
+            for index, (start, end) in enumerate(pairwise(edges), 1):
+                opcode, rsv = (BINARY, 4) if index == 1 else (CONTINUATION, 0)
+                fragment = frame(opcode, data[start:end], fin=index == parts, rsv=rsv, mask=role == "server")
+                events += ours.feed(fragment)
+                while ours.pending:
+                    events += ours.feed(b"")
+            if beyond <= 0:
+                assert whole(events) == noise
+            else:
+                failure = events[-1]
+                assert isinstance(failure, Failure)
+                assert failure.code == 1009
+                assert failure.reason == f"message over the limit of {limit} bytes"
+
+
+def test_compressed_frame_that_no_message_within_the_limit_needs_is_refused_from_its_header() -> None:
+    for size in (2**30, 2**62, 2 * 1000 + 2**14 + 1):
+        header = bytes([0xC2, 0xFF]) + size.to_bytes(8) if size > 2**16 else bytes([0xC2, 0xFE]) + size.to_bytes(2)
+        (failure,) = protocol().feed(header)
+        assert isinstance(failure, Failure)
+        assert failure.code == 1009
+    assert protocol().feed(bytes([0xC2, 0xFE]) + (2 * 1000 + 2**14).to_bytes(2)) == []
+
+
+def test_read_that_inflates_to_many_messages_is_taken_in_batches() -> None:
+    message = Peer().compress(bytes(2**20))
+    ours = protocol(max_size=2**20, answer="permessage-deflate; client_no_context_takeover")
+    data = frame(BINARY, message, rsv=4) * 20
+    assert len(data) < 2**16
+    taken = ours.feed(data)
+    while ours.pending:
+        assert taken == [bytes(2**20)]
+        assert len(taken := ours.feed(b"")) <= 1
+    assert ours.feed(frame(TEXT, b"the end")) == ["the end"]
+
+
+def test_no_more_than_a_chunk_beyond_the_limit_is_allocated() -> None:
+    compressor = zlib.compressobj(9, wbits=-15)
+    bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(256)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    data = frame(BINARY, bomb.removesuffix(TAIL), rsv=4)
+    ours = protocol(max_size=2**20)
+    tracemalloc.start()
+    try:
+        events = [event for start in range(0, len(data), 2**14) for event in ours.feed(data[start : start + 2**14])]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    failure = events[-1]
+    assert isinstance(failure, Failure)
+    assert failure.code == 1009
+    # One chunk, zlib's window and state, and wsproto's copies of what was fed.
+    assert peak < 2**20 + 2**17
+
+
+def test_nothing_of_zlib_is_there_before_it_is_needed() -> None:
+    def made(count: int) -> int:
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            protocols = [make() for _ in range(count)]
+            return (tracemalloc.get_traced_memory()[0] - before) // len(protocols)
+        finally:
+            tracemalloc.stop()
+
+    make = protocol
+    with_compression = made(100)
+    make = lambda: Protocol("server", max_size=1000, max_fragments=100)  # noqa: E731
+    assert with_compression - made(100) < 1000
