@@ -60,6 +60,8 @@ async def nobody(ws: object) -> None:
         ({"open_timeout": 0}, ValueError, "open_timeout"),
         ({"shutdown_timeout": False}, TypeError, "shutdown_timeout"),
         ({"max_connections": 0}, ValueError, "max_connections"),
+        ({"compression": "zstd"}, ValueError, "compression is 'deflate', a Deflate or None, not 'zstd'"),
+        ({"compression": True}, ValueError, "not True"),
         ({"subprotocols": "chat"}, TypeError, "not the string 'chat'"),
         ({"subprotocols": ["a b"]}, LocalHandshakeError, "a b"),
         ({"extra_headers": {"X": "a\r\nb"}}, LocalHandshakeError, "'X'"),
@@ -105,6 +107,28 @@ async def test_client_refuses_options_that_make_no_sense_and_sends_nothing(
             raise AssertionError("it should not have opened")
     await ours.aclose()
     assert await theirs.receive_some() == b""
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "says"),
+    [
+        ({"server_max_window_bits": 8}, ValueError, "server_max_window_bits must be at least 9"),
+        ({"client_max_window_bits": 16}, ValueError, "client_max_window_bits must be at most 15"),
+        ({"client_max_window_bits": True}, TypeError, "client_max_window_bits is a whole number or None"),
+        ({"server_no_context_takeover": 1}, TypeError, "server_no_context_takeover"),
+        ({"client_no_context_takeover": None}, TypeError, "client_no_context_takeover"),
+        ({"mem_level": 0}, ValueError, "mem_level must be at least 1"),
+        ({"mem_level": 10}, ValueError, "mem_level must be at most 9"),
+        ({"level": -1}, ValueError, "level must be at least 0"),
+        ({"level": None}, TypeError, "level is a whole number, not None"),
+        ({"min_size": -1}, ValueError, "min_size must be at least 0"),
+    ],
+)
+def test_deflate_refuses_what_zlib_or_the_rfc_does_not_know(
+    option: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        trio_ws.Deflate(**option)
 
 
 async def test_default_of_max_fragments_follows_from_max_size(autojump_clock: trio.testing.MockClock) -> None:

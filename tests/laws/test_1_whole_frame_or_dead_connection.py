@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -11,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.raw import CLOSE, CONTINUATION, TEXT, RawPeer, frames, raw_client, torn
+from tests.raw import CLOSE, CONTINUATION, REQUEST, TEXT, RawPeer, frames, raw_client, torn
 from tests.sweep import Region, cancel_everywhere, fail_everywhere
-from trio_ws import ConnectionClosedError, WebSocketConnection
+from trio_ws import ConnectionClosedError, WebSocketConnection, wrap_server_stream
 from trio_ws.testing import FaultyStream
 
 #: More than one write_limit, so that it is written in steps and can be torn.
@@ -72,6 +73,81 @@ def test_send_cancelled_anywhere_leaves_a_usable_or_a_dead_connection() -> None:
             assert ws.close_reason is not None
 
     assert cancel_everywhere(scenario) > 5
+
+
+DEFLATE_REQUEST = REQUEST.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+
+
+@asynccontextmanager
+async def compressed_on_a_socket() -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
+    """Our side of a compressed connection on a Unix socket, which takes a small frame whole or not at all."""
+    ours, theirs = trio.socket.socketpair()
+    peer = RawPeer(trio.SocketStream(theirs))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open_as_client, DEFLATE_REQUEST)
+        async with wrap_server_stream(trio.SocketStream(ours), close_timeout=1, ping_interval=None) as ws:
+            await peer.opened.wait()
+            yield ws, peer
+    await peer.stream.aclose()
+
+
+def numbered(number: int) -> str:
+    return f"message {number}: " + 20 * f"{number * 7919}, "
+
+
+def inflated(data: bytes) -> list[str]:
+    """The compressed texts among these frames, by zlib alone."""
+    decompressor = zlib.decompressobj(-15)
+    texts = [frame for frame in frames(data) if frame.opcode == TEXT]
+    return [decompressor.decompress(text.payload + b"\x00\x00\xff\xff").decode() for text in texts]
+
+
+async def test_compressed_message_that_is_cancelled_unwritten_spoils_none_that_follows(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """RFC 7692 §7.1.1: what the peer has never seen, nothing may refer to."""
+    async with compressed_on_a_socket() as (ws, peer):
+        sent: list[str] = []
+        cancelled = 0
+        async with trio.open_nursery() as nursery:
+            while cancelled < 3:
+                with trio.move_on_after(1) as scope:
+                    await ws.send(numbered(len(sent) + cancelled))
+                    sent.append(numbered(len(sent) + cancelled))
+                cancelled += scope.cancelled_caught
+            assert ws.close_reason is None
+            received: list[bytes] = []
+
+            async def read() -> None:
+                received.append(await peer.read_to_end())
+
+            nursery.start_soon(read)
+            for number in range(10):
+                await ws.send(numbered(number))
+                sent.append(numbered(number))
+            await ws.aclose()
+        assert inflated(received[0]) == sent
+
+
+async def test_compressed_message_that_others_may_refer_to_cannot_be_left_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with compressed_on_a_socket() as (ws, peer):
+        sent = 0
+        with trio.move_on_after(1) as scope:
+            while True:
+                await ws.send(numbered(sent))
+                sent += 1
+        assert scope.cancelled_caught
+        with trio.move_on_after(1):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ws.send, numbered(sent))
+                await trio.testing.wait_all_tasks_blocked()
+                await ws.send(numbered(sent))  # left for the other task to send along
+        assert (await ws.wait_closed()).code == 1006
+        data = await peer.read_to_end()
+        assert torn(data) == b""
+        assert inflated(data) == [numbered(number) for number in range(sent)]
 
 
 async def test_send_that_is_cancelled_while_it_waits_in_line_leaves_the_connection_usable(

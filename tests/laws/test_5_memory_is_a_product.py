@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+import zlib
 
 import pytest
 import trio
 import trio.testing
 
-from tests.raw import BINARY, CONTINUATION, PING, TEXT, close, frame, raw_client
+from tests.raw import BINARY, CONTINUATION, PING, REQUEST, TEXT, close, frame, raw_client
 from trio_ws.testing import FaultyStream
 
 
@@ -142,6 +143,28 @@ async def test_streamed_message_is_bounded_by_the_queue_as_well(autojump_clock: 
             async for piece in pieces:
                 total += len(piece)
             assert total == 100_000
+
+
+async def test_queue_bounds_what_compressed_messages_inflate_to(autojump_clock: trio.testing.MockClock) -> None:
+    """One read holds forty messages of a megabyte each: those the queue takes, and one or two more, are made of it."""
+    size = 2**20
+    compressor = zlib.compressobj(9, wbits=-15)
+    message = (compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    request = REQUEST.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+    async with raw_client(request=request, max_size=size, max_queue=2, ping_interval=None) as (ws, peer):
+        data = frame(BINARY, message, rsv=4) * 40 + close()
+        assert len(data) < 2**16
+        await peer.send(data)
+        tracemalloc.start()
+        try:
+            await trio.testing.wait_all_tasks_blocked()
+            kept, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert ws.statistics().queued_messages == 2
+        assert kept < 4 * size + 2**17
+        assert peak < 7 * size  # wsproto copies a message as it passes it on
+        assert sum([len(received) async for received in ws]) == 40 * size
 
 
 async def test_what_is_held_for_a_busy_writer_is_at_most_write_limit(autojump_clock: trio.testing.MockClock) -> None:

@@ -277,6 +277,7 @@ def test_compressed_message_without_agreement_is_an_error() -> None:
         pytest.param(b"\xff\xff\xff", id="invalid-block-type"),
         pytest.param(b"\x00\x05\x00\xff\xffHello", id="invalid-stored-length"),
         pytest.param(b"\x00\x0a\x00\xf5\xffHello", id="stored-block-cut-short"),
+        pytest.param(b"\x00\x05", id="stored-block-cut-in-its-length"),
         pytest.param(bytes.fromhex("f2 00 11 00 00"), id="reference-before-the-beginning"),
     ],
 )
@@ -344,10 +345,13 @@ def test_read_that_inflates_to_many_messages_is_taken_in_batches() -> None:
     ours = protocol(max_size=2**20, answer="permessage-deflate; client_no_context_takeover")
     data = frame(BINARY, message, rsv=4) * 20
     assert len(data) < 2**16
-    taken = ours.feed(data)
+    sizes, batch = [], ours.feed(data)
     while ours.pending:
-        assert taken == [bytes(2**20)]
-        assert len(taken := ours.feed(b"")) <= 1
+        sizes.append(sum(len(event.data if isinstance(event, Piece) else event) for event in batch))  # type: ignore[arg-type]
+        batch = ours.feed(b"")
+    assert max(sizes) <= 2**16 + 2**20
+    assert sum(sizes) == 20 * 2**20
+    assert batch == []
     assert ours.feed(frame(TEXT, b"the end")) == ["the end"]
 
 
@@ -367,6 +371,12 @@ def test_no_more_than_a_chunk_beyond_the_limit_is_allocated() -> None:
     assert failure.code == 1009
     # One chunk, zlib's window and state, and wsproto's copies of what was fed.
     assert peak < 2**20 + 2**17
+
+
+def test_extension_negotiates_nothing_through_wsproto() -> None:
+    deflate = deflate_agreed_in(["permessage-deflate"], "server", Deflate(), None)
+    assert deflate is not None
+    assert deflate.offer() is False
 
 
 def test_nothing_of_zlib_is_there_before_it_is_needed() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trio_ws import Deflate
 from trio_ws._errors import ConnectionRejected, LocalHandshakeError
 from trio_ws._values import Headers, HeadersLike, Request, Response
 from trio_ws._wire.server_handshake import (
@@ -16,6 +17,7 @@ from trio_ws._wire.server_handshake import (
     accept_response,
     check_subprotocol_names,
     check_upgrade,
+    choose_extensions,
     encode_response,
     offered_subprotocols,
 )
@@ -185,3 +187,16 @@ def test_headers_of_a_wrong_shape_are_an_error(headers: object) -> None:
 def test_bad_subprotocol_is_not_accepted(subprotocol: object) -> None:
     with pytest.raises(LocalHandshakeError, match="subprotocol"):
         accept_response(KEY, subprotocol=cast("str", subprotocol), headers=())
+
+
+def test_client_s_extensions_are_answered() -> None:
+    asked = upgrade({"Sec-WebSocket-Extensions": "permessage-deflate"})
+    assert choose_extensions(asked, Deflate()) == "permessage-deflate; server_max_window_bits=12"
+    assert choose_extensions(asked, None) is None
+
+
+def test_malformed_extensions_are_a_400() -> None:
+    with pytest.raises(ConnectionRejected) as caught:
+        choose_extensions(upgrade({"Sec-WebSocket-Extensions": "permessage-deflate;"}), None)
+    assert caught.value.response.status == 400
+    assert b"Sec-WebSocket-Extensions is malformed" in caught.value.response.body

@@ -8,6 +8,7 @@ It owns no socket, no clock and no task; :meth:`Protocol.feed` is synchronous an
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -63,6 +64,8 @@ Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
 
 #: Bytes of payload that are returned at once when compressed messages come.
 _BATCH = 2**16
+#: Bytes that may inflate at once, at most to some four million.
+_SLICE = 2**12
 #: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
 _MAX_REASON = 123
 
@@ -115,6 +118,8 @@ class Protocol:
         self._in_message = False
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
+        self._unread = b""
+        self._slice = sys.maxsize if deflate is None else _SLICE
 
     @property
     def open(self) -> bool:
@@ -126,34 +131,42 @@ class Protocol:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return what they complete, in order.
 
-        Of a read that inflates to many times its size, no more than :data:`_BATCH` bytes and the message at which they
-        are reached are returned at once. Then :attr:`pending` is set, and ``feed(b"")`` goes on.
+        Compressed messages may inflate to a thousand times what was read. When more than :data:`_BATCH` bytes have
+        come of it, they are returned and :attr:`pending` is set; then ``feed(b"")`` goes on.
 
         A :class:`Close` or a :class:`Failure` is the last event: what comes behind it is not looked at
         (§5.5.1 forbids the peer to send more; after a failure nothing it sends can be trusted).
         """
         received: list[Event] = []
-        self.pending = False
-        if not self._listening:
-            return received
-        self._wsproto.receive_data(data)
+        self._unread += data
         room = max(len(data), _BATCH)
-        for event in self._wsproto.events():
-            if isinstance(event, events.Message):
-                received.append(self._message(event))
-                room -= len(event.data)
-                if room < 0:
-                    self.pending = True
-                    break
-            elif isinstance(event, events.Ping):
-                received.append(Ping(bytes(event.payload)))
-            elif isinstance(event, events.Pong):
-                received.append(Pong(bytes(event.payload)))
-            else:
-                assert isinstance(event, events.CloseConnection)
-                self._listening = False
-                received.append(self._close_or_failure(event))
+        while self._listening:
+            if not self.pending:
+                slice_, self._unread = self._unread[: self._slice], self._unread[self._slice :]
+                self._wsproto.receive_data(slice_)
+            self.pending = False
+            for event in self._wsproto.events():
+                received.append(self._event(event))
+                if isinstance(event, events.Message):
+                    room -= len(event.data)
+                    if room < 0:
+                        self.pending = True
+                        return received
+            if not self._unread:
+                break
         return received
+
+    def _event(self, event: events.Event) -> Event:
+        if isinstance(event, events.Message):
+            return self._message(event)
+        if isinstance(event, events.Ping):
+            return Ping(bytes(event.payload))
+        if isinstance(event, events.Pong):
+            return Pong(bytes(event.payload))
+        assert isinstance(event, events.CloseConnection)
+        self._listening = False
+        self._unread = b""
+        return self._close_or_failure(event)
 
     def _message(self, event: events.Message[Any]) -> str | bytes | Piece:
         # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
