@@ -144,7 +144,8 @@ async def test_compressed_message_that_others_may_refer_to_cannot_be_left_out(
                 nursery.start_soon(ws.send, numbered(sent))
                 await trio.testing.wait_all_tasks_blocked()
                 await ws.send(numbered(sent))  # left for the other task to send along
-        assert (await ws.wait_closed()).code == 1006
+        with trio.fail_after(60):
+            assert (await ws.wait_closed()).code == 1006
         data = await peer.read_to_end()
         assert torn(data) == b""
         assert inflated(data) == [numbered(number) for number in range(sent)]

@@ -124,6 +124,17 @@ def test_empty_message_is_one_zero_byte() -> None:
     assert [payload(ours.message("")) for _ in range(3)] == [(True, b"\x00")] * 3
 
 
+@pytest.mark.parametrize("mem_level", [1, 5, 9])
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+def test_frame_is_never_longer_than_foreseen(mem_level: int, level: int) -> None:
+    noise = random.Random(6)
+    ours = protocol("client", settings=Deflate(mem_level=mem_level, level=level, min_size=0))
+    plain = Protocol("client", max_size=None, max_fragments=1)
+    for size in (*range(0, 2000, 7), 10_000, 65_535, 65_536, 200_000):
+        assert len(ours.message(noise.randbytes(size))) <= ours.frame_size(size)
+        assert len(plain.message(noise.randbytes(size))) <= plain.frame_size(size)
+
+
 @pytest.mark.parametrize("bits", range(9, 16))
 def test_window_that_was_agreed_is_kept(bits: int) -> None:
     noise = random.Random(2).randbytes(2**bits - 300)

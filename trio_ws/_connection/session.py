@@ -47,9 +47,6 @@ __all__ = ["Session"]
 _LATE = 0.05
 _GRACE = 1.0
 
-#: A frame's header is at most this long, mask included (RFC 6455 §5.2).
-_MAX_HEADER = 14
-
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -450,7 +447,7 @@ class Session:
         size = len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data)
         try:
             self.bytes_sent += await self.writer.send(
-                partial(self._encode, data, finished, compress), size + _MAX_HEADER, forget=forget
+                partial(self._encode, data, finished, compress), self._protocol.frame_size(size), forget=forget
             )
         except ConnectionClosed:
             raise

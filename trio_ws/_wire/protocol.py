@@ -62,6 +62,8 @@ class Failure:
 #: A whole message is its plain ``str`` or ``bytes``; everything rarer has a class.
 Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
 
+#: A frame's header is at most this long, mask included (§5.2).
+_MAX_HEADER = 14
 #: Bytes of payload that are returned at once when compressed messages come.
 _BATCH = 2**16
 #: Bytes that may inflate at once, at most to some four million.
@@ -200,6 +202,11 @@ class Protocol:
             return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
         except UnicodeEncodeError as exc:
             raise _not_utf8(data, "a text message") from exc
+
+    def frame_size(self, payload: int) -> int:
+        """How long a data frame with so many bytes of payload may become."""
+        # What zlib cannot compress it stores, in blocks of 127 bytes or more (at mem_level 1), with 5 more for each.
+        return payload + _MAX_HEADER + (0 if self._deflate is None else payload // 16 + 16)
 
     def forget(self, *, others_follow: bool) -> bool:
         """The last whole message will not be sent: whether the connection can go on without it.
