@@ -20,6 +20,7 @@ from trio_ws import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionRejected,
+    Deflate,
     HandshakeError,
     HandshakeTimeout,
     Request,
@@ -93,6 +94,33 @@ async def test_fragments_go_out_as_they_are_made_and_come_in_as_they_arrive(nurs
     async with open_connection_pair() as (client, server):
         nursery.start_soon(send, client)
         assert await receive(server) == "line 0\nline 1\nline 2\n"
+
+
+async def test_compression_is_agreed_on_and_can_be_left_out(autojump_clock: MockClock) -> None:
+    async with open_connection_pair() as (ws, peer):
+        # shown as compression-agreed
+        agreed = ws.response.headers.get("Sec-WebSocket-Extensions")
+        # shown to here
+        assert agreed is not None
+        assert agreed.startswith("permessage-deflate")
+        picture = bytes(1000)
+        # shown as compression-opt-out
+        await ws.send(picture, compress=False)
+        # shown to here
+        assert await peer.receive() == picture
+        assert ws.statistics().bytes_sent > 1000
+
+
+async def test_compression_takes_parameters() -> None:
+    # shown as compression-parameters
+    frugal = Deflate(server_no_context_takeover=True, client_no_context_takeover=True, min_size=512)
+    async with open_websocket_server(echo, "127.0.0.1", 0, compression=frugal) as server:
+        # shown to here
+        async with open_websocket(f"ws://127.0.0.1:{server.port}/") as ws:
+            assert "server_no_context_takeover" in ws.response.headers["Sec-WebSocket-Extensions"]
+            for text in ("short", "long " * 500):
+                await ws.send(text)
+                assert await ws.receive() == text
 
 
 async def test_ping_tells_the_round_trip(autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.raw import BINARY, CONTINUATION, PING, TEXT, frame
 from trio_ws import Deflate
 from trio_ws._wire.deflate import deflate_agreed_in
+from trio_ws._wire.extensions import answer_offers
 from trio_ws._wire.protocol import Event, Failure, Piece, Ping, Protocol, Role
 
 TAIL = b"\x00\x00\xff\xff"
@@ -382,6 +383,27 @@ def test_no_more_than_a_chunk_beyond_the_limit_is_allocated() -> None:
     assert failure.code == 1009
     # One chunk, zlib's window and state, and wsproto's copies of what was fed.
     assert peak < 2**20 + 2**17
+
+
+@pytest.mark.parametrize(
+    ("settings", "kib"),
+    [(Deflate(), 32 + 11), (Deflate(server_max_window_bits=15, client_max_window_bits=15, mem_level=8), 256 + 39)],
+)
+def test_memory_is_what_the_documentation_says(settings: Deflate, kib: int) -> None:
+    answer = answer_offers(["permessage-deflate; client_max_window_bits"], settings)
+    assert answer is not None
+    peer = protocol("client", answer, settings, max_size=2**17)
+    message = peer.message(random.Random(7).randbytes(2**16))
+    tracemalloc.start()
+    try:
+        ours = protocol("server", answer, settings, max_size=2**17)
+        assert whole(ours.feed(message))
+        ours.message("x" * 1000)
+        used = tracemalloc.get_traced_memory()[0] / 1024
+    finally:
+        tracemalloc.stop()
+    assert kib < used < kib + 12  # and some small objects
+    assert ours.open
 
 
 def test_extension_negotiates_nothing_through_wsproto() -> None:

@@ -254,8 +254,7 @@ async def receive_upgrade(
         initial_data: Bytes read from the stream already: behind the request if one is given, else its beginning.
         open_timeout: Seconds for the request to arrive and for the answer to be written. The time that the caller
             takes in between is not limited.
-        compression, max_size, max_queue, max_fragments, read_limit, write_limit, ping_interval, ping_timeout,
-            close_timeout: As in :func:`serve_websocket`.
+        compression: As all the other arguments, as in :func:`serve_websocket`.
 
     Raises:
         ConnectionRejected: The request is not well-formed HTTP. The client has been told so.
