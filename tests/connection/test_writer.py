@@ -14,7 +14,7 @@ from trio_ws._connection.transport import Transport, linger, make_transport
 from trio_ws._connection.writer import Writer
 
 
-def forget_it(*, others_follow: bool) -> bool:
+def forget_it(frame: bytes, *, others_follow: bool) -> bool:
     return True
 
 
@@ -88,11 +88,12 @@ async def test_write_is_a_sign_of_life_when_it_had_to_wait_for_the_peer_and_only
         assert len(progress) > 1
 
 
-async def test_forgetting_a_frame_is_asked_for_with_whether_others_were_made_since() -> None:
-    asked: list[bool] = []
+@pytest.mark.parametrize("others", ["none", "control frames", "a message"])
+async def test_forgetting_a_frame_is_asked_for_with_whether_a_message_was_made_since(others: str) -> None:
+    asked: list[tuple[bytes, bool]] = []
 
-    def forget_unless_others_follow(*, others_follow: bool) -> bool:
-        asked.append(others_follow)
+    def forget_unless_others_follow(frame: bytes, *, others_follow: bool) -> bool:
+        asked.append((frame, others_follow))
         return not others_follow
 
     ours, theirs = socket_pair()
@@ -101,15 +102,18 @@ async def test_forgetting_a_frame_is_asked_for_with_whether_others_were_made_sin
             while True:
                 await ours.socket.send(bytes(2**16))
         with trio.move_on_after(0.05):
-            await writer.send(lambda: b"alone", 5, forget=forget_unless_others_follow)
-        assert not broken
-        with trio.move_on_after(0.05):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: writer.send(lambda: b"the first", 9, forget=forget_unless_others_follow))
                 await trio.testing.wait_all_tasks_blocked()
-                await writer.send(lambda: b"behind it", 9, forget=forget_unless_others_follow)
-        assert asked == [False, True]
-        assert len(broken) == 1
+                if others == "control frames":
+                    writer.post(b"a ping")
+                    writer.post_pong(b"a pong")
+                elif others == "a message":
+                    await writer.send(lambda: b"behind it", 9, forget=forget_unless_others_follow)
+        follows = others == "a message"
+        assert asked == [(b"the first", follows)]
+        assert len(broken) == follows
+        await ours.aclose()  # the control frames are still waiting
 
 
 async def test_socket_that_breaks_while_a_write_waits_is_recorded() -> None:

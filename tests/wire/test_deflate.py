@@ -167,18 +167,17 @@ def test_client_may_do_without_context_takeover_although_nobody_asked() -> None:
 
 def test_message_that_was_made_but_not_sent_is_not_referred_to() -> None:
     ours, peer = protocol(), Peer()
-    assert ours.forget(others_follow=True)  # nothing has been compressed
     assert peer.inflate(payload(ours.message(JSON))[1]) == JSON.encode()
-    ours.message(JSON % "never sent")
-    assert not ours.forget(others_follow=True)
-    assert ours.forget(others_follow=False)
+    assert ours.forget(ours.message(JSON, compress=False), others_follow=True)  # nothing can refer to it
+    never_sent = ours.message(JSON % "never sent")
+    assert not ours.forget(never_sent, others_follow=True)
+    assert ours.forget(never_sent, others_follow=False)
     assert peer.inflate(payload(ours.message(JSON % "never sent"))[1]) == (JSON % "never sent").encode()
 
 
 def test_without_context_takeover_any_message_may_be_left_out() -> None:
     ours = protocol(answer="permessage-deflate; server_no_context_takeover")
-    ours.message(JSON * 3)
-    assert ours.forget(others_follow=True)
+    assert ours.forget(ours.message(JSON * 3), others_follow=True)
 
 
 # What comes in

@@ -175,14 +175,7 @@ class Session:
 
     async def _read(self) -> None:
         """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
-        data, self._initial_data = self._initial_data, b""
         while True:
-            if data or self._protocol.pending:
-                self.bytes_received += len(data)
-                for event in self._protocol.feed(data):
-                    self._take(event)
-                if self.reason is not None:
-                    return
             if self.inbox.full:
                 self._pong_deadline = math.inf
                 self._rearm()
@@ -190,12 +183,19 @@ class Session:
             if self._protocol.pending:
                 data = b""
                 await trio.lowlevel.checkpoint()  # what has come inflates to more than one turn's work
-                continue
-            data = await self._transport.receive_some(self.options.read_limit)
-            if not data:
-                self._conclude()
+            elif self._initial_data:
+                data, self._initial_data = self._initial_data, b""
+            else:
+                data = await self._transport.receive_some(self.options.read_limit)
+                if not data:
+                    self._conclude()
+                    return
+                self._sign_of_life()
+            self.bytes_received += len(data)
+            for event in self._protocol.feed(data):
+                self._take(event)
+            if self.reason is not None:
                 return
-            self._sign_of_life()
 
     def _take(self, event: Event) -> None:
         if isinstance(event, (str, bytes, Piece)):

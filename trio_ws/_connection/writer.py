@@ -26,12 +26,12 @@ _WAITED = 0.05
 
 
 class Forget(Protocol):
-    """Asked whether a frame that was made, but of which nothing was written, may be left out.
+    """Asked whether this frame, of which nothing was written, may be left out.
 
-    ``others_follow`` tells whether frames have been made since, which may depend on it.
+    ``others_follow`` tells whether data frames have been made since, which may depend on it.
     """
 
-    def __call__(self, *, others_follow: bool) -> bool: ...
+    def __call__(self, frame: bytes, *, others_follow: bool) -> bool: ...
 
 
 def _nobody(_: object) -> None:
@@ -75,6 +75,7 @@ class Writer:
         self._in_line = 0
         self._held: deque[bytes] = deque()
         self._held_size = 0
+        self._data_held = False
         self._pong: bytes | None = None
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
@@ -114,6 +115,7 @@ class Writer:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
             self._hold(frame)
+            self._data_held = True
             return len(frame)
         else:
             self._in_line += 1
@@ -189,6 +191,7 @@ class Writer:
         data = b"".join(self._held)
         self._held.clear()
         self._held_size = 0
+        self._data_held = False
         return data
 
     def _hold(self, frame: bytes) -> None:
@@ -228,7 +231,7 @@ class Writer:
         except BaseException as exc:
             # What follows a frame that may have gone out in part would be taken for the rest of it.
             nothing_written = isinstance(exc, trio.Cancelled) and not sent and not self._transport.tears
-            if not (nothing_written and forget is not None and forget(others_follow=self.held > 0)):
+            if not (nothing_written and forget is not None and forget(data, others_follow=self._data_held)):
                 self._break(exc)
             raise
         finally:

@@ -198,11 +198,9 @@ class PerMessageDeflate(Extension):
         """A message that was compressed will not be sent: let nothing refer to it. Whether that can be done.
 
         A compressor that is made anew refers to nothing before it, and the peer need not know of that. It is too
-        late when a frame has been made after it.
+        late when another message has been made after this one.
         """
-        if self._compress_afresh or self._compressor is None:
-            return True
-        if others_follow:
+        if others_follow and not self._compress_afresh:
             return False
         self._compressor = None
         return True

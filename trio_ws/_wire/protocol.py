@@ -62,6 +62,8 @@ class Failure:
 #: A whole message is its plain ``str`` or ``bytes``; everything rarer has a class.
 Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
 
+#: The bit of a frame's first byte that marks a compressed message (RFC 7692 §6).
+_RSV1 = 0x40
 #: A frame's header is at most this long, mask included (§5.2).
 _MAX_HEADER = 14
 #: Bytes of payload that are returned at once when compressed messages come.
@@ -208,13 +210,16 @@ class Protocol:
         # What zlib cannot compress it stores, in blocks of 127 bytes or more (at mem_level 1), with 5 more for each.
         return payload + _MAX_HEADER + (0 if self._deflate is None else payload // 16 + 16)
 
-    def forget(self, *, others_follow: bool) -> bool:
-        """The last whole message will not be sent: whether the connection can go on without it.
+    def forget(self, frame: bytes, *, others_follow: bool) -> bool:
+        """This frame, a whole message, will not be sent: whether the connection can go on without it.
 
         Args:
-            others_follow: Whether a frame has been made since.
+            frame: What :meth:`message` returned.
+            others_follow: Whether another data frame has been made since.
         """
-        return self._deflate is None or self._deflate.forget(others_follow=others_follow)
+        if self._deflate is None or not frame[0] & _RSV1:
+            return True
+        return self._deflate.forget(others_follow=others_follow)
 
     def ping(self, payload: bytes) -> bytes:
         return bytes(self._wsproto.send(events.Ping(payload=payload)))
