@@ -24,6 +24,8 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"trio_ws {version}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 # sphinxcontrib_trio knows async functions and context managers by way of autodoc's documenter classes,
 # which Sphinx 9 no longer uses by default. Without them an async context manager loses its "async with".
