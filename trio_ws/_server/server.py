@@ -23,6 +23,7 @@ from .._errors import ConnectionClosed, ConnectionRejected, HandshakeError, Hand
 from .._options import ConnectionOptions, HandshakeOptions
 from .._values import CloseCode, Response
 from .._wire.protocol import Close, check_close
+from .accepting import PatientListener
 from .negotiation import negotiate
 from .upgrade import Upgrade, deadline_from, unavailable
 
@@ -189,9 +190,8 @@ class WebSocketServer:
                 with self._handling:
                     async with trio.open_nursery() as handlers:
                         with self._accepting:
-                            await trio.serve_listeners(
-                                self._serve_stream, list(self._listeners), handler_nursery=handlers
-                            )
+                            listeners = [PatientListener(listener) for listener in self._listeners]
+                            await trio.serve_listeners(self._serve_stream, listeners, handler_nursery=handlers)
                 clock.cancel_scope.cancel()
         finally:
             self._closed.set()
