@@ -1,0 +1,85 @@
+"""Very many clients, one after the other, and very many messages: nothing is left of them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.limits.measure import MIB
+from tests.limits.served import Served, last_frame, read_to_end, receive_exactly, reset, serving
+from tests.raw import BINARY, REQUEST, TEXT, close, frame
+
+#: Of each kind.
+CYCLES = 5000
+MILLION = 1_000_000
+
+
+def clean(server: Served) -> None:
+    with server.open() as sock:
+        sock.sendall(frame(TEXT, b"hello") + close(1000))
+        assert last_frame(sock).close_code == 1000
+
+
+def by_rst(server: Served) -> None:
+    sock = server.open()
+    sock.sendall(frame(TEXT, b"hello"))
+    reset(sock)
+
+
+def half_a_handshake(server: Served) -> None:
+    with server.connect() as sock:
+        sock.sendall(REQUEST[: len(REQUEST) // 2])
+
+
+def rejected(server: Served) -> None:
+    with server.connect() as sock:
+        sock.sendall(REQUEST.replace(b"Version: 13", b"Version: 12"))
+        assert read_to_end(sock).startswith(b"HTTP/1.1 426 ")
+
+
+KINDS: list[Callable[[Served], None]] = [clean, by_rst, half_a_handshake, rejected]
+
+
+def cycle(server: Served, times: int) -> dict[str, int]:
+    """Connect and disconnect so many times in each way; return what the server has left of that."""
+    for _ in range(times):
+        for connect in KINDS:
+            connect(server)
+    while (statistics := server.statistics())["handshakes_in_progress"] > 1 or statistics["open_connections"]:
+        pass
+    return {"tasks": statistics["tasks"], "fds": server.fds(), "rss": server.rss()}
+
+
+def test_twenty_thousand_clients_leave_nothing_behind(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        warm = cycle(server, CYCLES // 10)
+        after = cycle(server, CYCLES - CYCLES // 10)
+        for what in ("tasks", "fds"):
+            # The request that asked for them a moment ago may not have quite gone yet.
+            assert abs(after[what] - warm[what]) <= 2
+        assert after["rss"] - warm["rss"] <= MIB
+        accepted = server.statistics()["accepted"]
+    assert accepted == 2 * CYCLES
+
+
+def echo(sock: socket.socket, messages: int) -> None:
+    batch = 1000
+    data = b"".join(frame(BINARY, number.to_bytes(4)) for number in range(batch))
+    answer = b"".join(frame(BINARY, number.to_bytes(4), mask=False) for number in range(batch))
+    for _ in range(messages // batch):
+        sock.sendall(data)
+        assert receive_exactly(sock, len(answer)) == answer
+
+
+def test_million_messages_on_one_connection_leave_nothing_behind(tmp_path: Path) -> None:
+    """Half of them come, and as many go."""
+    count = MILLION // 2
+    with serving(tmp_path, ping_interval=None) as server, server.open() as sock:
+        echo(sock, count // 10)
+        warm = server.rss()
+        server.forget_peak()
+        echo(sock, count - count // 10)
+        assert server.peak() - warm <= MIB
+        sock.sendall(close())
+        assert last_frame(sock).close_code == 1000
