@@ -21,7 +21,7 @@ __all__ = ["Served", "flood", "last_frame", "read_to_end", "receive_exactly", "r
 PROGRAM = Path(__file__).parent / "programs" / "server.py"
 
 #: Seconds that one call of a socket may wait; only a server that hangs makes it wait so long.
-LIMIT = 60
+LIMIT = 30
 
 
 class Served(Process):

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.raw import KEY, MemoryListener, RawPeer
-from trio_ws import ConnectionRejected, RemoteHandshakeError, WebSocketConnection, open_websocket_server
+from trio_ws import ConnectionRejected, Deflate, RemoteHandshakeError, WebSocketConnection, open_websocket_server
 from trio_ws._wire.client_handshake import ClientHandshake
 from trio_ws._wire.upgrade import accept_key
 
@@ -49,6 +49,7 @@ def answer(key: str) -> list[Line]:
         (b"Connection", b": ", b"Upgrade"),
         (b"Sec-WebSocket-Accept", b": ", accept_key(key).encode()),
         (b"Sec-WebSocket-Protocol", b": ", b"chat.v1"),
+        (b"Sec-WebSocket-Extensions", b": ", b"permessage-deflate; server_max_window_bits=12"),
         (b"Server", b": ", b"unknown"),
     ]
 
@@ -118,7 +119,7 @@ def test_every_byte_in_an_answer_is_taken_or_fails_the_handshake(number: int) ->
     opened = 0
     for place in PLACES:
         for byte in BYTES:
-            handshake = ClientHandshake(host="localhost", target="/", subprotocols=["chat.v1"])
+            handshake = ClientHandshake(host="localhost", target="/", subprotocols=["chat.v1"], compression=Deflate())
             lines = answer(handshake.request.headers["Sec-WebSocket-Key"])
             try:
                 response = handshake.feed(head(lines, number, place, byte))
