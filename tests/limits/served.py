@@ -8,7 +8,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,10 @@ class Served(Process):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
-    def open(self) -> socket.socket:
+    def open(self, request: bytes = REQUEST) -> socket.socket:
         """A connection whose opening handshake is done."""
         sock = self.connect()
-        sock.sendall(REQUEST)
+        sock.sendall(request)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             data = sock.recv(4096)
@@ -60,6 +61,13 @@ class Served(Process):
             answer = read_to_end(sock)
         assert answer.startswith(b"HTTP/1.1 200 "), answer
         statistics: dict[str, int] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return statistics
+
+    def wait_for(self, condition: Callable[[dict[str, int]], object]) -> dict[str, int]:
+        """What it says of itself, as soon as that is so."""
+        deadline = time.monotonic() + LIMIT
+        while not condition(statistics := self.statistics()):
+            assert time.monotonic() < deadline, statistics
         return statistics
 
 

@@ -60,7 +60,8 @@ async def test_peer_that_floods_pings_and_reads_no_pongs_is_dropped_after_interv
 
         nursery.start_soon(attack)
         began = trio.current_time()
-        await ws.wait_closed()
+        with trio.fail_after(60):
+            await ws.wait_closed()
         assert trio.current_time() - began == pytest.approx(12, abs=0.2)
         nursery.cancel_scope.cancel()
 
@@ -98,8 +99,7 @@ def test_flood_of_a_million_pings_over_tcp(tmp_path: Path) -> None:
         with attacker:
             attacker.connect(("127.0.0.1", server.port))
             attacker.sendall(REQUEST)
-            while server.statistics()["open_connections"] < 2:
-                pass
+            server.wait_for(lambda now: now["open_connections"] == 2)
             before = server.rss()
             server.forget_peak()
             attack = threading.Thread(target=flood, args=[attacker, frame(PING, bytes(125)) * 1_000_000])
