@@ -1,0 +1,85 @@
+"""What an input may cost: steps and memory, both at most linear in the bytes that came from the peer.
+
+A step is a function call, in Python or in C. That is what every loop of the code under test consists of, it is the
+same on every machine, and it is cheap to count. It does not see how long one C function takes, such as one that
+copies a buffer; the tests of limits look at CPU time for that.
+
+Counting makes a run several times slower, so a fuzzing engine measures only one run in many; what it keeps goes to
+the corpus, and there ``test_corpus.py`` measures every one.
+"""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Budget", "OverBudget", "measure_every"]
+
+_every = 0
+_runs = 0
+
+
+class OverBudget(AssertionError):
+    """An input cost more than its length allows."""
+
+
+def measure_every(runs: int) -> None:
+    """Measure one run in so many from now on; 0 for none."""
+    global _every
+    _every = runs
+
+
+class Budget:
+    """The most that one run of the code under test may cost.
+
+    Args:
+        steps: Calls for an input without a byte.
+        steps_per_byte: Calls for each byte more.
+        memory: Bytes of heap at the peak, beyond what there was before, for an input without a byte.
+        memory_per_byte: The same for each byte more.
+    """
+
+    def __init__(self, *, steps: int, steps_per_byte: int, memory: int, memory_per_byte: int) -> None:
+        self._steps, self._steps_per_byte = steps, steps_per_byte
+        self._memory, self._memory_per_byte = memory, memory_per_byte
+
+    @contextmanager
+    def spend(self, size: int, *, held: int = 0) -> Iterator[None]:
+        """Raise :exc:`OverBudget` if the block costs too much.
+
+        Args:
+            size: Bytes from the peer that the block works on.
+            held: Bytes of heap that it may hold besides, such as a message that was inflated.
+        """
+        global _runs
+        _runs += 1
+        if not _every or _runs % _every:
+            yield
+            return
+        steps = 0
+
+        def count(frame: FrameType, event: str, function: Any) -> None:
+            nonlocal steps
+            # The instrumented code calls the fuzzing engine at every branch; that is no step of ours.
+            if event == "call" or (event == "c_call" and function.__module__ != "atheris.native"):
+                steps += 1
+
+        tracemalloc.start()
+        sys.setprofile(count)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        self._check("steps", steps, self._steps + size * self._steps_per_byte, size)
+        self._check("bytes of heap", peak, self._memory + size * self._memory_per_byte + held, size)
+
+    @staticmethod
+    def _check(what: str, used: int, allowed: int, size: int) -> None:
+        if used > allowed:
+            raise OverBudget(f"{used} {what} for {size} bytes of input, and {allowed} are allowed")

@@ -1,0 +1,81 @@
+"""A client reads the answer to its request. Input: a byte of cuts, one of options, what the server sends."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable
+from unittest import mock
+
+from tests.fuzz.budget import Budget
+from tests.fuzz.source import Source, pieces
+from tests.raw import ACCEPT, KEY
+from trio_ws._errors import ConnectionRejected, RemoteHandshakeError
+from trio_ws._values import Response
+from trio_ws._wire.client_handshake import MAX_BODY, ClientHandshake
+
+#: Measured as for a request. The most steps, 47, cost a byte of a body that is a read of its own: h11 then looks for a
+#: chunk's or the body's end.
+BUDGET = Budget(steps=600, steps_per_byte=75, memory=32 * 1024, memory_per_byte=100)
+
+SUBPROTOCOLS: list[tuple[str, ...]] = [(), ("chat",), ("chat", "superchat")]
+
+#: The 101 and what came behind it; another answer, or why it was not understood; or nothing yet.
+Outcome = tuple[Response, bytes] | Response | str | None
+
+
+def fuzz_one(data: bytes) -> None:
+    source = Source(data)
+    shape, options = source.byte(), source.byte()
+    subprotocols = SUBPROTOCOLS[options % 3]
+    end = [b""] if options & 0x80 else []
+    sent = source.rest()
+    client, another = new_client(subprotocols), new_client(subprotocols)
+    with BUDGET.spend(len(sent)):
+        whole = read(client, [*pieces(sent, 0), *end])
+    with BUDGET.spend(len(sent)):
+        cut = read(another, [*pieces(sent, shape), *end])
+    assert cut == whole, f"whole: {whole}, cut: {cut}"
+    if isinstance(whole, tuple):
+        response, rest = whole
+        assert sent.endswith(rest)
+        check_opened(response, subprotocols)
+    elif isinstance(whole, Response):
+        assert whole.status >= 200
+        assert len(whole.body) <= min(MAX_BODY, len(sent))
+        assert whole.describe().isprintable()
+    elif whole is not None:
+        # What the server sent may stand in it, but only in quotes.
+        assert whole.isascii()
+        assert whole.isprintable()
+
+
+def new_client(subprotocols: tuple[str, ...]) -> ClientHandshake:
+    """A client whose key is not random but the RFC's example, so that an input can hold the answer to it."""
+    with mock.patch.object(os, "urandom", return_value=base64.b64decode(KEY)):
+        return ClientHandshake(host="example.org", target="/chat", subprotocols=subprotocols)
+
+
+def read(client: ClientHandshake, data: Iterable[bytes]) -> Outcome:
+    response, rest = None, b""
+    for piece in data:
+        if response is not None:
+            rest += piece
+            continue
+        try:
+            response = client.feed(piece)
+        except ConnectionRejected as exc:
+            return exc.response
+        except RemoteHandshakeError as exc:
+            return str(exc)
+        rest = client.rest
+    return None if response is None else (response, rest)
+
+
+def check_opened(response: Response, subprotocols: tuple[str, ...]) -> None:
+    assert response.status == 101
+    assert [value.strip(" \t") for value in response.headers.get_all("Sec-WebSocket-Accept")] == [ACCEPT]
+    chosen = response.headers.get_all("Sec-WebSocket-Protocol")
+    assert len(chosen) <= 1
+    assert set(chosen) <= set(subprotocols)
+    assert "Sec-WebSocket-Extensions" not in response.headers

@@ -1,0 +1,77 @@
+"""Fuzz one target for some seconds, starting from its corpus: ``python tests/fuzz/run.py TARGET SECONDS``.
+
+With ``--merge DIRECTORY`` it does not fuzz, but adds to the corpus those files of the directory that cover more.
+Findings go to a directory that it prints, and its exit status is not 0 if there is one. To look at one again::
+
+    python tests/fuzz/run.py TARGET FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORPUS = Path(__file__).with_name("corpus")
+DICTIONARIES = Path(__file__).with_name("dictionaries")
+TARGETS = ["request_head", "response_head", "server_frames", "client_frames", "connection", "differential"]
+
+#: Bytes of one input: room for a head at its limit, and short enough for thousands a second.
+MAX_LENGTH = 4096
+#: One run in so many is measured. A prime, so that each of a target's runs on one input has its turn.
+MEASURE_EVERY = 61
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("seconds", help="how long, or the file of an earlier finding")
+    parser.add_argument("--work", type=Path, help="where new inputs are collected; by default a new directory")
+    parser.add_argument("--merge", action="store_true", help="add what is new in the work directory to the corpus")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    if not arguments.seconds.isdigit():
+        replay(arguments.target, Path(arguments.seconds))
+        return
+    work = arguments.work or Path(tempfile.mkdtemp(prefix=f"fuzz-{arguments.target}-"))
+    fuzz(arguments.target, int(arguments.seconds), work, merge=arguments.merge)
+
+
+def replay(target: str, file: Path) -> None:
+    from tests.fuzz import budget
+
+    budget.measure_every(1)
+    import_module(f"tests.fuzz.{target}").fuzz_one(file.read_bytes())
+
+
+def fuzz(target: str, seconds: int, work: Path, *, merge: bool) -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["trio_ws", "wsproto", "h11"], enable_loader_override=False):
+        import trio_ws  # noqa: F401
+    from tests.fuzz import budget
+
+    fuzz_one = import_module(f"tests.fuzz.{target}").fuzz_one
+    fuzz_one(b"")  # what is made only once is not to be measured
+    budget.measure_every(MEASURE_EVERY)
+    findings, inputs, corpus = work / "findings", work / "inputs", CORPUS / target
+    for directory in (findings, inputs, corpus):
+        directory.mkdir(parents=True, exist_ok=True)
+    print(f"findings of {target} go to {findings}", flush=True)
+    options = [f"-max_len={MAX_LENGTH}", f"-artifact_prefix={findings}/", "-timeout=20", "-rss_limit_mb=1024"]
+    dictionary = DICTIONARIES / f"{target}.txt"
+    if dictionary.exists():
+        options.append(f"-dict={dictionary}")
+    if merge:
+        options += ["-merge=1", str(corpus), str(inputs)]
+    else:
+        options += [f"-max_total_time={seconds}", "-print_final_stats=1", str(inputs), str(corpus)]
+    atheris.Setup([sys.argv[0], *options], fuzz_one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
