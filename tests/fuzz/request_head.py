@@ -21,9 +21,9 @@ from trio_ws._wire.server_handshake import (
     offered_subprotocols,
 )
 
-#: Measured, and doubled: where every byte is a read of its own it costs 12 steps, and a head of fields as short as they
-#: can be ("a:", four bytes) another 8 a byte. Such a field is held some five times, as bytes, as a line and in the lists of
-#: h11 and of ours, which are 48 bytes of heap a byte, and half as much again in between.
+#: Measured, and doubled. Steps: 12 where every byte is a read of its own, and another 8 for fields as short as they can
+#: be ("a:", four bytes). Memory: such a field is held some five times, as bytes, as a line and in the lists of h11 and
+#: of ours, which are 48 bytes of heap a byte.
 BUDGET = Budget(steps=600, steps_per_byte=40, memory=32 * 1024, memory_per_byte=100)
 
 REFUSALS = {400, 403, 405, 414, 426, 431, 505}

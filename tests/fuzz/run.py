@@ -19,8 +19,9 @@ CORPUS = Path(__file__).with_name("corpus")
 DICTIONARIES = Path(__file__).with_name("dictionaries")
 TARGETS = ["request_head", "response_head", "server_frames", "client_frames", "connection", "differential"]
 
-#: Bytes of one input: room for a head at its limit, and short enough for thousands a second.
-MAX_LENGTH = 4096
+#: Bytes of one input: enough for what a head or a few frames can do, and short enough for thousands of runs a second.
+MAX_LENGTH = {"connection": 512}
+DEFAULT_MAX_LENGTH = 4096
 #: One run in so many is measured. A prime, so that each of a target's runs on one input has its turn.
 MEASURE_EVERY = 61
 
@@ -61,7 +62,12 @@ def fuzz(target: str, seconds: int, work: Path, *, merge: bool) -> None:
     for directory in (findings, inputs, corpus):
         directory.mkdir(parents=True, exist_ok=True)
     print(f"findings of {target} go to {findings}", flush=True)
-    options = [f"-max_len={MAX_LENGTH}", f"-artifact_prefix={findings}/", "-timeout=20", "-rss_limit_mb=1024"]
+    options = [
+        f"-max_len={MAX_LENGTH.get(target, DEFAULT_MAX_LENGTH)}",
+        f"-artifact_prefix={findings}/",
+        "-timeout=20",
+        "-rss_limit_mb=1024",
+    ]
     dictionary = DICTIONARIES / f"{target}.txt"
     if dictionary.exists():
         options.append(f"-dict={dictionary}")
