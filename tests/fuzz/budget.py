@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Budget", "OverBudget", "measure_every"]
+__all__ = ["Bill", "Budget", "OverBudget", "measure_every"]
 
 _every = 0
 _runs = 0
@@ -31,6 +31,19 @@ def measure_every(runs: int) -> None:
     """Measure one run in so many from now on; 0 for none."""
     global _every
     _every = runs
+
+
+class Bill:
+    """What the input of one run is, as far as that is known before it, and more of it that comes out in the run.
+
+    Attributes:
+        size: Bytes that the code under test works on.
+        held: Bytes of heap that it may hold besides, such as a message that was inflated.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held = 0
 
 
 class Budget:
@@ -48,17 +61,13 @@ class Budget:
         self._memory, self._memory_per_byte = memory, memory_per_byte
 
     @contextmanager
-    def spend(self, size: int, *, held: int = 0) -> Iterator[None]:
-        """Raise :exc:`OverBudget` if the block costs too much.
-
-        Args:
-            size: Bytes from the peer that the block works on.
-            held: Bytes of heap that it may hold besides, such as a message that was inflated.
-        """
+    def spend(self, size: int) -> Iterator[Bill]:
+        """Raise :exc:`OverBudget` if the block costs too much for ``size`` bytes from the peer."""
         global _runs
         _runs += 1
+        bill = Bill(size)
         if not _every or _runs % _every:
-            yield
+            yield bill
             return
         steps = 0
 
@@ -71,13 +80,14 @@ class Budget:
         tracemalloc.start()
         sys.setprofile(count)
         try:
-            yield
+            yield bill
         finally:
             sys.setprofile(None)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
+        size = bill.size
         self._check("steps", steps, self._steps + size * self._steps_per_byte, size)
-        self._check("bytes of heap", peak, self._memory + size * self._memory_per_byte + held, size)
+        self._check("bytes of heap", peak, self._memory + size * self._memory_per_byte + bill.held, size)
 
     @staticmethod
     def _check(what: str, used: int, allowed: int, size: int) -> None:

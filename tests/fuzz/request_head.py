@@ -9,7 +9,7 @@ import h11
 from tests.fuzz.budget import Budget
 from tests.fuzz.source import Source, pieces
 from trio_ws._errors import ConnectionRejected
-from trio_ws._options import Origins
+from trio_ws._options import Deflate, Origins
 from trio_ws._values import Request, Response
 from trio_ws._wire.origin import check_origin, validate_origins
 from trio_ws._wire.server_handshake import (
@@ -17,6 +17,7 @@ from trio_ws._wire.server_handshake import (
     accept_key,
     accept_response,
     check_upgrade,
+    choose_extensions,
     encode_response,
     offered_subprotocols,
 )
@@ -90,9 +91,10 @@ def answer_to(request: Request, origins: Origins) -> Response:
         key = check_upgrade(request)
         check_origin(request, origins)
         subprotocol = next(iter(offered_subprotocols(request)), None)
+        extensions = choose_extensions(request, Deflate())
     except ConnectionRejected as exc:
         return exc.response
-    return accept_response(key, subprotocol=subprotocol, headers={"X": "y"})
+    return accept_response(key, subprotocol=subprotocol, extensions=extensions, headers={"X": "y"})
 
 
 def parse(response: Response) -> tuple[h11.InformationalResponse | h11.Response, bytes]:
@@ -127,3 +129,5 @@ def check_acceptance(request: Request, response: Response) -> None:
     assert fields[b"sec-websocket-accept"].decode() == accept_key(request.headers["Sec-WebSocket-Key"].strip())
     if b"sec-websocket-protocol" in fields:
         assert fields[b"sec-websocket-protocol"].decode() in request.headers["Sec-WebSocket-Protocol"]
+    if b"sec-websocket-extensions" in fields:
+        assert "permessage-deflate" in request.headers["Sec-WebSocket-Extensions"]

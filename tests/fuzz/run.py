@@ -17,7 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).with_name("corpus")
 DICTIONARIES = Path(__file__).with_name("dictionaries")
-TARGETS = ["request_head", "response_head", "server_frames", "client_frames", "connection", "differential"]
+TARGETS = [
+    "request_head",
+    "response_head",
+    "extensions",
+    "server_frames",
+    "client_frames",
+    "connection",
+    "differential",
+]
 
 #: Bytes of one input: enough for what a head or a few frames can do, and short enough for thousands of runs a second.
 MAX_LENGTH = {"connection": 512}
