@@ -1,4 +1,4 @@
-"""Both sides agree on permessage-deflate. Input: a byte of what to do, two of each side's settings, the header's value or values.
+"""Both sides agree on permessage-deflate. Input: a byte of what to do, two of settings for each side, the header.
 
 What to do: read the header as a client's offers, as a server's answer, or let our two sides agree between themselves.
 Lines are the values of several fields. They are read as ISO 8859-1, which is how they come out of a head.

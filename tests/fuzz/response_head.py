@@ -1,4 +1,4 @@
-"""A client reads the answer to its request. Input: a byte of cuts, one of what the client offers, what the server sends."""
+"""A client reads the answer to its request. Input: a byte of cuts, one of its offers, what the server sends."""
 
 from __future__ import annotations
 
