@@ -144,9 +144,9 @@ class Theirs:
 
     def state(self, frame: WireFrame) -> tuple[bool, int]:
         """Whether this frame is compressed, and the bytes that its message may still have."""
-        if frame.opcode in (TEXT, BINARY):
-            return bool(frame.first & 0x40) and self.deflate is not None, self._max_size
-        return self._compressed, self._max_size - self._size
+        first = frame.opcode in (TEXT, BINARY)
+        compressed = bool(frame.first & 0x40) and self.deflate is not None if first else self._compressed
+        return compressed, self._max_size - self._size if self.in_message else self._max_size
 
     def feed(self, data: bytes) -> list[Event]:
         self._protocol.receive_data(data)
@@ -202,8 +202,9 @@ class _Deflate(PerMessageDeflate):
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self.compressed = frame.rsv1
             self._received = 0
-        if self.compressed and frame.opcode < CLOSE and (frame.rsv1 or self.decode_cont_data):
-            fresh = frame.opcode is not Opcode.CONT and self.remote_no_context_takeover
+        first = frame.opcode in (Opcode.TEXT, Opcode.BINARY)
+        if self.compressed and (first or (frame.opcode is Opcode.CONT and self.decode_cont_data)):
+            fresh = first and self.remote_no_context_takeover
             probe = zlib.decompressobj(-self.remote_max_window_bits) if fresh else self.decoder.copy()
             with suppress(zlib.error):
                 probe.decompress(bytes(frame.data) + b"\0\0\xff\xff", 2**20)
@@ -240,7 +241,7 @@ class Case:
         return self.frame.opcode >= CLOSE
 
     @property
-    def header_is_wrong(self) -> bool:
+    def breaks_a_rule(self) -> bool:
         frame = self.frame
         rsv = frame.first >> 4 & 7
         allowed = 4 if self.conversation.deflate and frame.opcode in (TEXT, BINARY) else 0
@@ -251,6 +252,7 @@ class Case:
             or (self.control and (not frame.fin or frame.size > 125))
             or not frame.minimal
             or frame.size >= 2**63
+            or (not self.control and (frame.opcode == CONTINUATION) != self.in_message)
         )
 
 
@@ -261,10 +263,9 @@ def length_is_not_minimal(case: Case) -> bool:
 
 def several_things_are_wrong(case: Case) -> bool:
     """A frame that is too big and breaks a rule as well, which both refuse. They ask for the size first, we last."""
-    too_big = case.frame.size > case.room or case.frame.size >= 2**63
-    out_of_order = case.control or (case.frame.opcode == CONTINUATION) != case.in_message
-    wrong = case.header_is_wrong or out_of_order
-    return too_big and wrong and {case.our_code, case.their_code} == {1002, 1009}
+    # How large compressed frames become, and count as, only their inflating tells.
+    too_big = case.frame.size > case.room or case.conversation.deflate is not None
+    return too_big and case.breaks_a_rule and {case.our_code, case.their_code} == {1002, 1009}
 
 
 def control_frame_is_no_message(case: Case) -> bool:
@@ -286,8 +287,9 @@ def close_with_two_faults(case: Case) -> bool:
 
 
 def refused_before_it_is_whole(case: Case) -> bool:
-    """RFC 6455 §8.1: text that is no UTF-8 fails the connection. We do so as it comes, also if it is too big."""
-    return not case.frame.whole and case.our_code in (1007, 1009) and not case.theirs
+    """We refuse a frame for its header, or for what has come of it (RFC 6455 §8.1). They wait for all of it."""
+    reason = case.our_code in (1007, 1009) or (case.our_code == 1002 and case.breaks_a_rule)
+    return not case.frame.whole and not case.theirs and reason
 
 
 def compressed_data_is_broken(case: Case) -> bool:
