@@ -276,6 +276,12 @@ def test_reserved_bit_where_it_may_not_be_is_an_error(data: bytes) -> None:
     assert failure.code == 1002
 
 
+def test_continuation_of_nothing_is_not_inflated_also_behind_a_compressed_message() -> None:
+    *_, failure = protocol().feed(frame(TEXT, b"\x00", rsv=4) + frame(CONTINUATION, b"\xff\xff\xff"))
+    assert isinstance(failure, Failure)
+    assert failure.code == 1002
+
+
 def test_compressed_message_without_agreement_is_an_error() -> None:
     (failure,) = Protocol("server", max_size=None, max_fragments=10).feed(frame(TEXT, b"\x00", rsv=4))
     assert isinstance(failure, Failure)

@@ -121,6 +121,7 @@ class PerMessageDeflate(Extension):
             if rest:
                 return self._refuse("the compressed message is incomplete")
         self._begun = False
+        self._compressed = False  # what continues nothing is not inflated, but refused
         self._size = 0
         if self._inflate_afresh:
             self._decompressor = None
