@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "typing", "tests", "docs"]
 # A Python that is not installed is no failure of this project: nox says that it skips the session.
@@ -65,6 +66,17 @@ def autobahn(session: nox.Session) -> None:
         session.run(str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True)
     reports = Path(session.create_tmp())
     session.run("python", "tests/interop/autobahn_echo.py", str(suite / "bin" / "wstest"), str(reports.absolute()))
+
+
+@nox.session(python="3.11")  # the only one that Atheris has a wheel for
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every target for some seconds each: `nox -s fuzz -- 600`. A finding is kept and is a failure."""
+    session.install(".[test]")
+    try:
+        session.install("atheris")
+    except CommandFailed:
+        session.skip("Atheris, the fuzzing engine, cannot be installed here")
+    session.run("python", "tests/fuzz/run.py", "all", *(session.posargs or ["60"]))
 
 
 def find_python2() -> Path | None:

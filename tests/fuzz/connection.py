@@ -12,8 +12,8 @@ import base64
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 from unittest import mock
 
@@ -333,12 +333,16 @@ async def send_cancelled(ws: WebSocketConnection, how: int) -> None:
 
 
 async def send_fragments(ws: WebSocketConnection, how: int) -> None:
-    async def slowly() -> AsyncIterator[str]:
+    async def slowly() -> AsyncGenerator[str, None]:
         for piece in ("a", "", "é" * 50):
             yield piece
             await trio.sleep(how)
 
-    await ws.send_fragments(slowly() if how & 1 else [b"a", b"b" * how])
+    if how & 1:
+        async with aclosing(slowly()) as fragments:
+            await ws.send_fragments(fragments)
+    else:
+        await ws.send_fragments([b"a", b"b" * how])
 
 
 async def send_fragments_badly(ws: WebSocketConnection, how: int) -> None:

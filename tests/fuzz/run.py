@@ -1,14 +1,21 @@
-"""Fuzz one target for some seconds, starting from its corpus: ``python tests/fuzz/run.py TARGET SECONDS``.
+"""Fuzz one target for some seconds, starting from its corpus; or all, each as long::
 
-With ``--merge DIRECTORY`` it does not fuzz, but adds to the corpus those files of the directory that cover more.
-Findings go to a directory that it prints, and its exit status is not 0 if there is one. To look at one again::
+    python tests/fuzz/run.py TARGET SECONDS
+    python tests/fuzz/run.py all SECONDS
+
+A finding goes to a directory that is printed, and then the exit status is not 0. To see it again, without the engine::
 
     python tests/fuzz/run.py TARGET FILE
+
+What is new stays in the directory given with ``--work``. To add to the corpus those of its inputs that cover more::
+
+    python tests/fuzz/run.py TARGET 0 --work DIRECTORY --merge
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from importlib import import_module
@@ -28,20 +35,22 @@ TARGETS = [
 ]
 
 #: Bytes of one input: enough for what a head or a few frames can do, and short enough for thousands of runs a second.
-MAX_LENGTH = {"connection": 512}
-DEFAULT_MAX_LENGTH = 4096
+MAX_LENGTH = dict.fromkeys(TARGETS, 4096) | {"connection": 512}
 #: One run in so many is measured. A prime, so that each of a target's runs on one input has its turn.
 MEASURE_EVERY = 61
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("target", choices=[*TARGETS, "all"])
     parser.add_argument("seconds", help="how long, or the file of an earlier finding")
     parser.add_argument("--work", type=Path, help="where new inputs are collected; by default a new directory")
-    parser.add_argument("--merge", action="store_true", help="add what is new in the work directory to the corpus")
+    parser.add_argument("--merge", action="store_true", help="add to the corpus what is new in the work directory")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    if arguments.target == "all":
+        commands = [[sys.executable, __file__, target, arguments.seconds] for target in TARGETS]
+        sys.exit(max([subprocess.run(command).returncode for command in commands]))
     if not arguments.seconds.isdigit():
         replay(arguments.target, Path(arguments.seconds))
         return
@@ -71,7 +80,7 @@ def fuzz(target: str, seconds: int, work: Path, *, merge: bool) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     print(f"findings of {target} go to {findings}", flush=True)
     options = [
-        f"-max_len={MAX_LENGTH.get(target, DEFAULT_MAX_LENGTH)}",
+        f"-max_len={MAX_LENGTH[target]}",
         f"-artifact_prefix={findings}/",
         "-timeout=20",
         "-rss_limit_mb=1024",
