@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
@@ -192,8 +193,9 @@ class Session:
                     return
                 self._sign_of_life()
             self.bytes_received += len(data)
-            for event in self._protocol.feed(data):
-                self._take(event)
+            received = deque(self._protocol.feed(data))
+            while received:  # one by one, so that what has been put together is not kept twice
+                self._take(received.popleft())
             if self.reason is not None:
                 return
 

@@ -24,8 +24,6 @@ __all__ = ["PerMessageDeflate", "deflate_agreed_in"]
 _TAIL = b"\x00\x00\xff\xff"
 #: §7.2.3.6: an empty message; and the end of one whose last flush had nothing left to write.
 _EMPTY = b"\x00"
-#: Bytes to inflate at once. zlib copies what it has not used: of a large piece, again and again.
-_INPUT = 1024
 #: Bytes that inflating gives at once; so many more than the limit may be allocated.
 _OUTPUT = 2**14
 
@@ -79,6 +77,7 @@ class PerMessageDeflate(Extension):
         self._inflating = False
         self._begun = False
         self._size = 0
+        self._inflated: list[bytes] | None = None
         #: Why a message was refused, for the close frame's reason.
         self.problem: str | None = None
 
@@ -107,7 +106,14 @@ class PerMessageDeflate(Extension):
         if not self._inflating:
             return data
         self._begun = self._begun or bool(data)
-        return self._inflate(data)
+        self._inflated = []
+        # wsproto gets to see nothing of it: it would copy it four times.
+        return self._inflate(data, self._inflated) or b""
+
+    def take(self) -> list[bytes] | None:
+        """What the data frame that wsproto has just passed on inflated to, in chunks; None if it was not compressed."""
+        inflated, self._inflated = self._inflated, None
+        return inflated
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> CloseReason | None:
         if not (self._inflating and fin):
@@ -115,11 +121,12 @@ class PerMessageDeflate(Extension):
         # Nothing is to be completed in a message of no bytes, or one that ended with its last block (BFINAL).
         if self._begun and self._decompressor is not None:
             # §7.2.2. The tail is an empty block. If it becomes data, it was taken for the rest of another one.
-            rest = self._inflate(_TAIL)
-            if isinstance(rest, CloseReason):
-                return rest
-            if rest:
-                return self._refuse("the compressed message is incomplete")
+            rest: list[bytes] = []
+            problem = self._inflate(_TAIL, rest)
+            if problem is None and any(rest):
+                problem = self._refuse("the compressed message is incomplete")
+            if problem is not None:
+                return problem
         self._begun = False
         self._compressed = False  # what continues nothing is not inflated, but refused
         self._size = 0
@@ -127,19 +134,18 @@ class PerMessageDeflate(Extension):
             self._decompressor = None
         return None
 
-    def _inflate(self, data: bytes) -> bytes | CloseReason:
-        chunks: list[bytes] = []
+    def _inflate(self, data: bytes, chunks: list[bytes]) -> CloseReason | None:
         try:
-            for start in range(0, len(data), _INPUT):
-                self._inflate_some(data[start : start + _INPUT], chunks)
+            self._inflate_all(data, chunks)
         except zlib.error as exc:
             return self._refuse(f"the compressed data is not valid: {exc}")
         except _TooBig:
             self.problem = f"message over the limit of {self._max_size} bytes"
             return CloseReason.MESSAGE_TOO_BIG
-        return b"".join(chunks)
+        return None
 
-    def _inflate_some(self, data: bytes, chunks: list[bytes]) -> None:
+    def _inflate_all(self, data: bytes, chunks: list[bytes]) -> None:
+        # zlib copies what it has not used each time; Protocol sees to it that this is never much.
         while True:
             if self._decompressor is None:
                 self._decompressor = zlib.decompressobj(-self._inflate_bits)
@@ -149,7 +155,8 @@ class PerMessageDeflate(Extension):
             self._size += len(chunk)
             if self._size > self._max_size:
                 raise _TooBig
-            chunks.append(chunk)
+            if chunk:
+                chunks.append(chunk)
             if self._decompressor.eof:
                 # §7.2.3.4: a block may be the last of its stream. What follows is another stream.
                 data, self._decompressor = self._decompressor.unused_data, None

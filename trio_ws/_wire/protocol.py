@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, Literal, TypeAlias
+from codecs import getincrementaldecoder
+from typing import Literal, TypeAlias
 
 import attrs
 from wsproto import events
@@ -21,6 +22,8 @@ from .deflate import PerMessageDeflate
 from .limits import FrameGuard
 
 __all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
+
+_UTF8Decoder = getincrementaldecoder("utf-8")
 
 Role: TypeAlias = Literal["client", "server"]
 
@@ -68,7 +71,8 @@ _RSV1 = 0x40
 _MAX_HEADER = 14
 #: Bytes of payload that are returned at once when compressed messages come.
 _BATCH = 2**16
-#: Bytes that may inflate at once, at most to some four million.
+#: Bytes that may inflate at once, at most to some four million. zlib copies what it has not used, so there should not
+#: be many.
 _SLICE = 2**12
 #: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
 _MAX_REASON = 123
@@ -120,6 +124,7 @@ class Protocol:
         self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
         self._listening = True
         self._in_message = False
+        self._utf8 = _UTF8Decoder()
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
         self._unread = b""
@@ -150,34 +155,62 @@ class Protocol:
                 self._wsproto.receive_data(slice_)
             self.pending = False
             for event in self._wsproto.events():
-                received.append(self._event(event))
-                if isinstance(event, events.Message):
-                    room -= len(event.data)
-                    if room < 0:
-                        self.pending = True
-                        return received
+                inflated = None if self._deflate is None else self._deflate.take()
+                if inflated is None:
+                    received.append(self._event(event))
+                    continue
+                room -= sum(map(len, inflated))
+                received += self._inflated(event, inflated)
+                if room < 0 and self._listening:
+                    self.pending = True
+                    return received
             if not self._unread:
                 break
         return received
 
     def _event(self, event: events.Event) -> Event:
         if isinstance(event, events.Message):
-            return self._message(event)
+            # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
+            data = event.data if isinstance(event.data, str) else bytes(event.data)
+            return self._message(data, event.message_finished)
         if isinstance(event, events.Ping):
             return Ping(bytes(event.payload))
         if isinstance(event, events.Pong):
             return Pong(bytes(event.payload))
         assert isinstance(event, events.CloseConnection)
+        return self._stop(self._close_or_failure(event))
+
+    def _stop(self, last: Close | Failure) -> Close | Failure:
+        """Listen no longer."""
         self._listening = False
         self._unread = b""
-        return self._close_or_failure(event)
+        return last
 
-    def _message(self, event: events.Message[Any]) -> str | bytes | Piece:
-        # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
-        data = event.data if isinstance(event.data, str) else bytes(event.data)
-        whole = event.message_finished and not self._in_message
-        self._in_message = not event.message_finished
-        return data if whole else Piece(data, event.message_finished)
+    def _message(self, data: str | bytes, finished: bool) -> str | bytes | Piece:
+        whole = finished and not self._in_message
+        self._in_message = not finished
+        return data if whole else Piece(data, finished)
+
+    def _inflated(self, event: events.Event, chunks: list[bytes]) -> list[Event]:
+        """The content of a compressed frame, or of a part of one, for which wsproto has an event without content."""
+        if not isinstance(event, events.Message):
+            return [self._event(event)]
+        received: list[Event] = []
+        if isinstance(event, events.TextMessage) and not self._in_message:
+            self._utf8 = _UTF8Decoder()
+        chunks = chunks or [b""]
+        chunks.reverse()
+        while chunks:  # each goes when it has been decoded, so that there are never two of the whole
+            chunk = chunks.pop()
+            finished = event.message_finished and not chunks
+            if isinstance(event, events.BytesMessage):
+                received.append(self._message(chunk, finished))
+                continue
+            try:
+                received.append(self._message(self._utf8.decode(chunk, finished), finished))
+            except UnicodeDecodeError as exc:
+                return [*received, self._stop(Failure(CloseCode.INVALID_DATA, str(exc)))]
+        return received
 
     def _close_or_failure(self, event: events.CloseConnection) -> Close | Failure:
         reason = event.reason or ""
