@@ -314,8 +314,9 @@ def test_reference_beyond_the_agreed_window_is_an_error() -> None:
     assert failure.code == 1007
 
 
-def test_text_that_inflates_to_no_utf8_is_an_error_before_the_message_ends() -> None:
-    (*_, failure) = protocol().feed(frame(TEXT, Peer().compress(b"abc\xff"), rsv=4, fin=False))
+def test_text_that_inflates_to_no_utf8_is_an_error_before_the_message_ends_and_the_last_event() -> None:
+    data = frame(TEXT, Peer().compress(b"abc\xff"), rsv=4, fin=False) + frame(PING, b"not heard") * 10
+    failure = protocol().feed(data)[-1]
     assert isinstance(failure, Failure)
     assert failure.code == 1007
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from codecs import getincrementaldecoder
+from codecs import IncrementalDecoder, getincrementaldecoder
 from typing import Literal, TypeAlias
 
 import attrs
@@ -124,7 +124,6 @@ class Protocol:
         self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
         self._listening = True
         self._in_message = False
-        self._utf8 = _UTF8Decoder()
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
         self._unread = b""
@@ -161,7 +160,9 @@ class Protocol:
                     continue
                 room -= sum(map(len, inflated))
                 received += self._inflated(event, inflated)
-                if room < 0 and self._listening:
+                if isinstance(received[-1], Failure):
+                    return received
+                if room < 0:
                     self.pending = True
                     return received
             if not self._unread:
@@ -197,7 +198,7 @@ class Protocol:
             return [self._event(event)]
         received: list[Event] = []
         if isinstance(event, events.TextMessage) and not self._in_message:
-            self._utf8 = _UTF8Decoder()
+            self._utf8: IncrementalDecoder = _UTF8Decoder()
         chunks = chunks or [b""]
         chunks.reverse()
         while chunks:  # each goes when it has been decoded, so that there are never two of the whole
