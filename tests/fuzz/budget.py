@@ -74,7 +74,7 @@ class Budget:
         def count(frame: FrameType, event: str, function: Any) -> None:
             nonlocal steps
             # The instrumented code calls the fuzzing engine at every branch; that is no step of ours.
-            if event == "call" or (event == "c_call" and function.__module__ != "atheris.native"):
+            if event == "call" or (event == "c_call" and not str(function.__module__).startswith("atheris.")):
                 steps += 1
 
         tracemalloc.start()

@@ -32,7 +32,7 @@ __all__ = ["Agreed", "Conversation", "check", "feed", "merge", "read_conversatio
 #: Measured, and half as much again. Steps: 60 where every byte is a read of its own, 45 for empty frames of two bytes.
 #: Memory: a piece of one byte is an event of 100 bytes of heap, and here all of them are kept.
 #: What is inflated comes on top: what it becomes, the chunks of the message that is being inflated, and zlib's window.
-BUDGET = Budget(steps=400, steps_per_byte=90, memory=24 * 1024, memory_per_byte=150)
+BUDGET = Budget(steps=400, steps_per_byte=90, memory=48 * 1024, memory_per_byte=150)
 INFLATING = 96 * 1024
 
 MAX_SIZES = (64, 1, 7, 125, 126, 1000, 4096, 70_000)

@@ -25,7 +25,7 @@ from trio_ws._wire.server_handshake import (
 #: Measured, and doubled. Steps: 12 where every byte is a read of its own, and another 8 for fields as short as they can
 #: be ("a:", four bytes). Memory: such a field is held some five times, as bytes, as a line and in the lists of h11 and
 #: of ours, which are 48 bytes of heap a byte.
-BUDGET = Budget(steps=600, steps_per_byte=40, memory=32 * 1024, memory_per_byte=100)
+BUDGET = Budget(steps=600, steps_per_byte=40, memory=48 * 1024, memory_per_byte=100)
 
 REFUSALS = {400, 403, 405, 414, 426, 431, 505}
 ORIGINS: list[Origins] = [validate_origins(origins) for origins in ("same-host", "any", ["https://example.org", None])]

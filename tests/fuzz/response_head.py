@@ -19,7 +19,7 @@ from trio_ws._wire.deflate import deflate_agreed_in
 #: Measured as for a request, and half as much again. The most steps, 47, costs a byte of a body that is a read of its
 #: own: h11 then looks for its end. The most memory, 273 bytes, costs a character of the reason phrase: h11's regular
 #: expression for it remembers each. A line has at most 8192.
-BUDGET = Budget(steps=600, steps_per_byte=75, memory=32 * 1024, memory_per_byte=400)
+BUDGET = Budget(steps=600, steps_per_byte=75, memory=48 * 1024, memory_per_byte=400)
 
 SUBPROTOCOLS: list[tuple[str, ...]] = [(), ("chat",), ("chat", "superchat")]
 COMPRESSION = [None, Deflate(), Deflate(server_max_window_bits=10, server_no_context_takeover=True)]
