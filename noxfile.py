@@ -54,7 +54,11 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def autobahn(session: nox.Session) -> None:
-    """Run the Autobahn test suite against the server and the client (needs Python 2.7)."""
+    """Run the Autobahn test suite against the server and the client (needs Python 2.7).
+
+    `--quick` leaves out most of the cases about compression, which take nearly all of the time; `--write` makes
+    what happens the expected result.
+    """
     python2 = find_python2()
     if python2 is None:
         session.skip("the Autobahn test suite runs on Python 2.7, which is not installed")
@@ -65,7 +69,8 @@ def autobahn(session: nox.Session) -> None:
         session.run("virtualenv", "--quiet", f"--python={python2}", str(suite))
         session.run(str(suite / "bin" / "pip"), "install", "--quiet", "autobahntestsuite==0.8.2", external=True)
     reports = Path(session.create_tmp())
-    session.run("python", "tests/interop/autobahn_echo.py", str(suite / "bin" / "wstest"), str(reports.absolute()))
+    wstest = str(suite / "bin" / "wstest")
+    session.run("python", "tests/interop/autobahn_echo.py", wstest, str(reports), *session.posargs)
 
 
 @nox.session(python="3.11")  # the only one that Atheris has a wheel for
