@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ class Frame(NamedTuple):
     payload: bytes
     fin: bool = True
     masked: bool = False
+    rsv: int = 0
 
     @property
     def close_code(self) -> int:
@@ -99,7 +100,7 @@ def _split(data: bytes) -> Iterator[tuple[Frame, int]]:
         if any(key):
             payload = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))
         position = start + size
-        yield Frame(first & 15, payload, bool(first & 128), bool(second & 128)), position
+        yield Frame(first & 15, payload, bool(first & 128), bool(second & 128), first >> 4 & 7), position
 
 
 class RawPeer:
@@ -131,14 +132,17 @@ class RawPeer:
         self.opened.set()
         return head
 
-    async def open_as_server(self) -> bytes:
-        """Do a server's opening handshake; return the client's request head."""
+    async def open_as_server(self, *fields: str) -> bytes:
+        """Do a server's opening handshake, with further fields in the answer; return the client's request head."""
         head = await self.read_head()
         key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
         digest = hashlib.sha1(key.split(b":")[1].strip() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         await self.send(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: "
+            + base64.b64encode(digest)
+            + "".join(f"\r\n{field}" for field in fields).encode()
+            + b"\r\n\r\n"
         )
         self.opened.set()
         return head
@@ -197,14 +201,19 @@ async def raw_client(
 
 
 @asynccontextmanager
-async def raw_server(*, lockstep: bool = False, **options: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
-    """Our client's side of a connection in memory, and a server made of bytes."""
+async def raw_server(
+    *, lockstep: bool = False, fields: Sequence[str] = (), **options: Any
+) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
+    """Our client's side of a connection in memory, and a server made of bytes.
+
+    ``fields`` are further ones in the server's answer.
+    """
     make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
     ours, theirs = make()
     peer = RawPeer(theirs)
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.open_as_server)
+        nursery.start_soon(peer.open_as_server, *fields)
         try:
             async with wrap_client_stream(ours, "ws://localhost/chat", **options) as ws:
                 await peer.opened.wait()
