@@ -43,7 +43,7 @@ class Peer:
     close_codes: bool = True
     #: Answer a close frame with the code that is in it.
     echoes_codes: bool = True
-    #: As a client, offer permessage-deflate.
+    #: Compress, as a client by offering it.
     deflate: bool = True
 
     def __str__(self) -> str:
@@ -229,7 +229,9 @@ def process_request(request: trio_ws.Request) -> trio_ws.Response | None:
 
 
 @asynccontextmanager
-async def open_host(remote: Remote, *, tls: bool = False) -> AsyncIterator[Host]:
+async def open_host(
+    remote: Remote, *, tls: bool = False, compression: trio_ws.Compression = "deflate"
+) -> AsyncIterator[Host]:
     """Our server, for a peer that is a client."""
     host = Host()
     context = remote.certificates.server_context() if tls else None
@@ -241,6 +243,7 @@ async def open_host(remote: Remote, *, tls: bool = False) -> AsyncIterator[Host]
             ssl_context=context,
             process_request=process_request,
             subprotocols=[SUBPROTOCOL],
+            compression=compression,
         ) as host.server:
             host.url = url_of("wss" if tls else "ws", host.server.port)
             try:
@@ -255,11 +258,17 @@ def url_of(scheme: str, port: int) -> str:
 
 
 @asynccontextmanager
-async def open_pair(remote: Remote, *, tls: bool = False, subprotocols: Sequence[str] = ()) -> AsyncIterator[Pair]:
+async def open_pair(
+    remote: Remote,
+    *,
+    tls: bool = False,
+    subprotocols: Sequence[str] = (),
+    compression: trio_ws.Compression = "deflate",
+) -> AsyncIterator[Pair]:
     """A connection between trio_ws and the peer, whichever of them is the server."""
     spoilt, remote.spoilt = remote.spoilt, True
     if remote.peer.role == "client":
-        async with open_host(remote, tls=tls) as host:
+        async with open_host(remote, tls=tls, compression=compression) as host:
             pair = await host.connect(remote, subprotocols=subprotocols)
             yield pair
             host.end_handlers()
@@ -268,6 +277,8 @@ async def open_pair(remote: Remote, *, tls: bool = False, subprotocols: Sequence
         with trio.fail_after(TIMEOUT):
             url = await remote.url(tls=tls)
             context = remote.certificates.client_context() if tls else None
-            async with trio_ws.open_websocket(url, ssl_context=context, subprotocols=subprotocols) as ws:
+            async with trio_ws.open_websocket(
+                url, ssl_context=context, subprotocols=subprotocols, compression=compression
+            ) as ws:
                 yield Pair(ws, remote, await remote.call("accept"))
     remote.spoilt = spoilt

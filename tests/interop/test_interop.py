@@ -5,6 +5,7 @@ Each test is one thing that may happen on a connection, and runs once for each p
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Callable, Iterable
 
@@ -12,6 +13,7 @@ import pytest
 import trio
 
 import trio_ws
+from trio_ws import Deflate
 
 from .peers.control import SUBPROTOCOL
 from .remote import CLIENTS, SERVERS, Peer, Remote, open_host, open_pair
@@ -93,15 +95,45 @@ async def test_messages_in_flight_both_ways_arrive_in_order(remote: Remote) -> N
         assert [(await remote.call("receive"))["message"] for _ in ours] == ours
 
 
-@against(CLIENTS, able=lambda peer: peer.deflate)
-async def test_an_offer_of_compression_does_no_harm(remote: Remote) -> None:
-    async with open_pair(remote) as pair:
-        assert "permessage-deflate" in pair.ws.request.headers["Sec-WebSocket-Extensions"]
-        for message in ["a" * 10_000, b"b" * 10_000]:
+@against(BOTH, able=lambda peer: peer.deflate)
+@pytest.mark.parametrize(
+    "compression",
+    [
+        pytest.param(Deflate(), id="as it comes"),
+        pytest.param(Deflate(server_max_window_bits=9, client_max_window_bits=9), id="smallest windows"),
+        pytest.param(Deflate(server_max_window_bits=15, client_max_window_bits=15), id="largest windows"),
+        pytest.param(
+            Deflate(server_no_context_takeover=True, client_no_context_takeover=True), id="no context takeover"
+        ),
+    ],
+)
+async def test_messages_are_compressed_both_ways(remote: Remote, compression: Deflate) -> None:
+    noise = random.Random(1).randbytes(20_000)
+    async with open_pair(remote, compression=compression) as pair:
+        assert pair.ws.response.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
+        for message in ["x", "", b"", noise, TEXT * 2000, noise, noise * 10, BINARY * 500, TEXT]:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.ws.send, message)
+                assert await remote.call("receive") == {"message": message}
             await remote.call("send", message=message)
             assert await pair.ws.receive() == message
-            await pair.ws.send(message)
-            assert await remote.call("receive") == {"message": message}
+        before = pair.ws.statistics()
+        await pair.ws.send("a" * 100_000)
+        assert await remote.call("receive") == {"message": "a" * 100_000}
+        await remote.call("send", message=b"b" * 100_000)
+        assert await pair.ws.receive() == b"b" * 100_000
+        after = pair.ws.statistics()
+        assert after.bytes_sent - before.bytes_sent < 2000
+        assert after.bytes_received - before.bytes_received < 2000
+
+
+@against(BOTH, able=lambda peer: not peer.deflate)
+async def test_peer_that_does_not_compress_gets_plain_messages(remote: Remote) -> None:
+    async with open_pair(remote) as pair:
+        assert "Sec-WebSocket-Extensions" not in pair.ws.response.headers
+        await pair.ws.send("a" * 100_000)
+        assert await remote.call("receive") == {"message": "a" * 100_000}
+        assert pair.ws.statistics().bytes_sent > 100_000
 
 
 # Pings
