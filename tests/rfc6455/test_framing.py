@@ -217,7 +217,7 @@ async def test_length_that_takes_more_bytes_than_it_must_is_refused_from_the_hea
 
 @EITHER_SIDE
 @pytest.mark.parametrize(
-    ("size", "form"), [pytest.param(125, "!BBH", id="5.5-16-bits"), pytest.param(125, "!BBQ", id="5.5-64-bits")]
+    ("size", "form"), [pytest.param(126, "!BBH", id="5.5-16-bits"), pytest.param(65536, "!BBQ", id="5.5-64-bits")]
 )
 @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
 async def test_control_frame_has_a_length_of_7_bits(
