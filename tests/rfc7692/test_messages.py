@@ -181,10 +181,10 @@ async def test_data_that_does_not_inflate_to_a_message_is_1007(
 
 
 @EITHER_SIDE
-async def test_last_block_of_a_stream_may_be_followed_by_other_messages(
+async def test_last_block_of_a_stream_may_be_followed_by_others(
     side: Side, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """§7.2.3.4: a message that ends its stream has an empty block behind that; the next message begins another one."""
+    """§7.2.3.4: by the empty block of its own message, by more data, and by the next message, which begins anew."""
     async with compressing(side) as (ws, peer):
         for _ in range(3):
             compressor = zlib.compressobj(wbits=-15)
@@ -192,6 +192,8 @@ async def test_last_block_of_a_stream_may_be_followed_by_other_messages(
             await peer.send(side.frame(TEXT, final + b"\x00", rsv=RSV1))
             assert await ws.receive() == "Hello" * 100
             peer.sends = Half()  # what came before is nothing to refer to any more
+            await peer.send(side.frame(TEXT, final + peer.sends.compress(b", and so on"), rsv=RSV1))
+            assert await ws.receive() == "Hello" * 100 + ", and so on"
             await peer.send_compressed("Hello" * 100)
             assert await ws.receive() == "Hello" * 100
 
