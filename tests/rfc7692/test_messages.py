@@ -198,6 +198,18 @@ async def test_last_block_of_a_stream_may_be_followed_by_others(
             assert await ws.receive() == "Hello" * 100
 
 
+@EITHER_SIDE
+@pytest.mark.parametrize("section", [pytest.param("7.1.1", id="7.1.1-window-is-forgotten")])
+async def test_message_that_refers_to_one_before_although_none_may_is_1007(
+    section: str, side: Side, autojump_clock: trio.testing.MockClock
+) -> None:
+    parameter = f"permessage-deflate; {'client' if side.role == 'server' else 'server'}_no_context_takeover"
+    async with compressing(side, offers=[parameter], answer=parameter) as (ws, peer):
+        await exchange(ws, peer, ["Hello", "Hello"])
+        await peer.send(side.frame(TEXT, bytes.fromhex("f2 00 11 00 00"), rsv=RSV1))  # the example of §7.2.3.2
+        await expect_failure(ws, peer, 1007)
+
+
 # How much comes in
 
 
