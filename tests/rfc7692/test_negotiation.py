@@ -234,6 +234,16 @@ async def test_client_may_take_nothing_over_although_the_server_ignores_its_hint
             assert await peer.receive_message() == (REPETITIVE, True)
 
 
+async def test_client_keeps_within_the_window_it_offered_although_the_server_ignores_that(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """§7.1.2.2"""
+    async with compressing(CLIENT, compression=Deflate(min_size=0, client_max_window_bits=9)) as (ws, peer):
+        assert CLIENT_BITS not in peer.parameters
+        peer.receives = Half(9)
+        await exchange(ws, peer, MESSAGES)
+
+
 async def test_client_that_is_to_keep_within_8_bits_sends_plain(autojump_clock: trio.testing.MockClock) -> None:
     answer = f"permessage-deflate; {CLIENT_BITS}=8; {SERVER_BITS}=8"
     async with compressing(CLIENT, answer=answer) as (ws, peer):
