@@ -126,8 +126,7 @@ class Conversation(RuleBasedStateMachine):
     def make_but_not_send(self, role: Role, message: str | bytes) -> None:
         side = self.sides[role]
         if side.protocol.open and side.fragments is None:
-            side.protocol.message(message)
-            assert side.protocol.forget(others_follow=False)
+            assert side.protocol.forget(side.protocol.message(message), others_follow=False)
 
     @rule(
         role=roles,
