@@ -48,7 +48,7 @@ def fuzz_one(data: bytes) -> None:
         if our_events != their_events:
             case = Case(frame, conversation, our_events, their_events, compressed, room, theirs.in_message, theirs)
             if not any(holds(case) for holds in DIFFERENCES):
-                raise AssertionError(f"{frame}: we give {our_events}, they give {their_events}")
+                raise AssertionError(f"{frame}: we give {our_events}, they give {their_events}"[:2000])
             return
         if any(isinstance(event, (Close, Failure)) for event in our_events):
             return
@@ -112,13 +112,17 @@ class Ours:
         self._protocol: Protocol = conversation.protocol()
 
     def feed(self, data: bytes) -> list[Event]:
-        events = feed(self._protocol, data)
-        return [Failure(event.code, "") if isinstance(event, Failure) else event for event in map(piece, events)]
-
-
-def piece(event: Event) -> Event:
-    """Every message as pieces: they know frames only."""
-    return Piece(event, True) if isinstance(event, (str, bytes)) else event
+        """Every message as pieces, one a frame: they know frames only."""
+        events: list[Event] = []
+        for event in feed(self._protocol, data):
+            if isinstance(event, (str, bytes)):
+                event = Piece(event, True)
+            elif isinstance(event, Failure):
+                event = Failure(event.code, "")
+            if isinstance(event, Piece) and events and isinstance(events[-1], Piece):
+                event = Piece(events.pop().data + event.data, event.finished)  # type: ignore[operator,union-attr]
+            events.append(event)
+        return events
 
 
 class Theirs:
