@@ -62,6 +62,22 @@ async def _until_closed(ws):  # type: ignore[no-untyped-def]
         pass
 
 
+async def test_peer_that_floods_but_does_not_read_is_dropped_also_when_that_keeps_our_event_loop_busy(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """A deadline that is met late is put off once, not as often as the peer makes us late."""
+    async with raw_client(lockstep=True, ping_interval=1, ping_timeout=1) as (ws, peer):
+        for _ in range(12):
+            if ws.close_reason is None:
+                await peer.send(frame(PING, b"are you there?"))
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(0.3)  # what it sent took us so long
+            await trio.testing.wait_all_tasks_blocked()
+        reason = ws.close_reason
+        await trio.aclose_forcefully(peer.stream)
+    assert reason is not None
+
+
 async def test_silent_peer_is_dropped_after_interval_and_timeout(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client(ping_interval=7, ping_timeout=5) as (ws, peer):
         began = trio.current_time()

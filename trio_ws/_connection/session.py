@@ -96,7 +96,7 @@ class Session:
             write_limit=options.write_limit,
             spawn=self._spawn,
             on_broken=self._write_failed,
-            on_progress=self._sign_of_life,
+            on_progress=self._write_went_on,
         )
         self._fragmenting: trio.Event | None = None
         self._fragmenter: trio.lowlevel.Task | None = None
@@ -104,6 +104,8 @@ class Session:
         self._in_a_row = 0
         self.pings: Pings = Pings()
         self._pong_deadline = self._stall_deadline = self._close_deadline = math.inf
+        #: Whether a deadline that our own event loop missed has been put off.
+        self._put_off = False
         # The closing handshake, as far as it has come.
         self._sent: Close | None = None
         self._received: Close | None = None
@@ -314,8 +316,10 @@ class Session:
             pass
         elif self._close_deadline <= now:
             self._over = True
-        elif now - self._next_deadline() > _LATE:
+        elif now - self._next_deadline() > _LATE and not self._put_off:
             # Our own event loop has stood still. What the peer did meanwhile has yet to be seen: law 3.
+            # But only once: else a peer that keeps us busy would live on that.
+            self._put_off = True
             self._pong_deadline = self._stall_deadline = now + _GRACE
         elif self._pong_deadline <= now and not self.writer.held:
             self._give_up("gave no sign of life")
@@ -386,7 +390,12 @@ class Session:
         """The peer sent something, or took something that had to wait: it is there."""
         if self._pong_deadline != math.inf or self._stall_deadline != math.inf:
             self._pong_deadline = math.inf
+            self._put_off = self._put_off and self._stalled(trio.current_time())
             self._rearm()
+
+    def _write_went_on(self) -> None:
+        self._put_off = False
+        self._sign_of_life()
 
     def _stalled(self, now: float) -> bool:
         since = self.writer.waiting_since
