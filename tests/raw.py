@@ -116,6 +116,11 @@ class RawPeer:
     async def send(self, *data: bytes) -> None:
         await self.stream.send_all(b"".join(data))
 
+    async def send_eof(self) -> None:
+        """Say that nothing more comes, and go on reading."""
+        assert isinstance(self.stream, trio.abc.HalfCloseableStream)
+        await self.stream.send_eof()
+
     async def read_head(self) -> bytes:
         while b"\r\n\r\n" not in self.buffer:
             data = await self.stream.receive_some()

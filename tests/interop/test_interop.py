@@ -111,7 +111,8 @@ async def test_messages_are_compressed_both_ways(remote: Remote, compression: De
     noise = random.Random(1).randbytes(20_000)
     async with open_pair(remote, compression=compression) as pair:
         assert pair.ws.response.headers["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
-        for message in ["x", "", b"", noise, TEXT * 2000, noise, noise * 10, BINARY * 500, TEXT]:
+        messages: list[str | bytes] = ["x", "", b"", noise, TEXT * 2000, noise, noise * 10, BINARY * 500, TEXT]
+        for message in messages:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pair.ws.send, message)
                 assert await remote.call("receive") == {"message": message}

@@ -116,7 +116,7 @@ async def test_what_comes_behind_the_peers_close_is_not_heard(
         await peer.send(side.frame(TEXT, b"not all", fin=False), side.close(1001), side.frame(opcode, payload))
         assert [message async for message in ws] == []
         assert (await ws.wait_closed()).received_code == 1001
-        await peer.stream.send_eof()
+        await peer.send_eof()
         assert [frame.close_code for frame in frames(await peer.read_to_end())] == [1001]
 
 
@@ -160,7 +160,7 @@ async def test_we_send_nothing_behind_our_close(first: str, side: Side, autojump
         await peer.send(side.frame(TEXT, b"never to be finished", fin=False), side.frame(PING, b"ping"))
         await peer.send(side.close(4000), side.frame(PING, b"pong?"))
         await ws.wait_closed()
-        await peer.stream.send_eof()
+        await peer.send_eof()
     sent = list(frames(bytes(received)))
     assert not torn(bytes(received))
     assert len(sent) > 10
@@ -182,7 +182,7 @@ async def test_messages_that_the_peer_sent_before_it_heard_of_our_close_are_rece
         assert closing.opcode == CLOSE
         await peer.send(side.frame(PING), side.frame(CONTINUATION, b"gun"), side.frame(PONG), side.close())
         assert (await ws.wait_closed()).received_code == 1000
-        await peer.stream.send_eof()
+        await peer.send_eof()
         assert await peer.read_to_end() == b""
 
 

@@ -18,7 +18,7 @@ from trio_ws import Deflate, RemoteHandshakeError, wrap_client_stream
 # Repetitions near and far: whoever uses a larger window than agreed on refers to something that the other side has
 # forgotten, and so does whoever refers to the message before where nothing is taken over.
 NOISE = random.Random(7692).randbytes(6000)
-MESSAGES = ["Hello", "Hello", NOISE[:700] * 3, NOISE * 3, "", b"", NOISE * 7, REPETITIVE, "Hello"]
+MESSAGES: list[str | bytes] = ["Hello", "Hello", NOISE[:700] * 3, NOISE * 3, "", b"", NOISE * 7, REPETITIVE, "Hello"]
 
 SERVER_ALONE, CLIENT_ALONE = "server_no_context_takeover", "client_no_context_takeover"
 SERVER_BITS, CLIENT_BITS = "server_max_window_bits", "client_max_window_bits"
