@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -72,23 +71,37 @@ def test_twenty_thousand_clients_leave_nothing_behind(tmp_path: Path) -> None:
     assert accepted == 3 * CYCLES
 
 
-def echo(sock: socket.socket, messages: int) -> None:
-    batch = 1000
-    data = b"".join(frame(BINARY, number.to_bytes(4)) for number in range(batch))
-    answer = b"".join(frame(BINARY, number.to_bytes(4), mask=False) for number in range(batch))
-    for _ in range(messages // batch):
-        sock.sendall(data)
-        assert receive_exactly(sock, len(answer)) == answer
+def numbers(count: int, *, mask: bool) -> bytes:
+    return b"".join(frame(BINARY, number.to_bytes(4), mask=mask) for number in range(count))
 
 
 def test_million_messages_on_one_connection_leave_nothing_behind(tmp_path: Path) -> None:
-    """Half of them come, and as many go."""
-    count = MILLION // 2
-    with serving(tmp_path, ping_interval=None) as server, server.open() as sock:
-        echo(sock, count // 10)
-        warm = server.rss()
-        server.forget_peak()
-        echo(sock, count - count // 10)
+    batch = 1000
+    data = numbers(batch, mask=True)
+    with serving(tmp_path, ping_interval=None) as server, server.open(REQUEST.replace(b"/chat", b"/count")) as sock:
+        warm = 0
+        for sent in range(0, MILLION, batch):
+            sock.sendall(data)
+            if sent == MILLION // 10:
+                warm = server.rss()
+                server.forget_peak()
+        sock.sendall(frame(TEXT, b"how many?"))
+        answer = frame(TEXT, str(MILLION + 1).encode(), mask=False)
+        assert receive_exactly(sock, len(answer)) == answer
         assert server.peak() - warm <= MIB
         sock.sendall(close())
         assert last_frame(sock).close_code == 1000
+
+
+def test_very_many_messages_there_and_back_leave_nothing_behind(tmp_path: Path) -> None:
+    batch, count = 1000, 200_000
+    data, answer = numbers(batch, mask=True), numbers(batch, mask=False)
+    with serving(tmp_path, ping_interval=None) as server, server.open() as sock:
+        warm = 0
+        for sent in range(0, count, batch):
+            sock.sendall(data)
+            assert receive_exactly(sock, len(answer)) == answer
+            if sent == count // 10:
+                warm = server.rss()
+                server.forget_peak()
+        assert server.peak() - warm <= MIB

@@ -1,7 +1,8 @@
 """A server that is a program of its own, so that what it takes can be measured apart from its clients.
 
-Its arguments are a JSON object of options for ``serve_websocket``. It prints its port, echoes messages, and answers a
-GET of ``/statistics`` with what it knows of itself. What it logs goes to stderr.
+Its arguments are a JSON object of options for ``serve_websocket``. It prints its port, echoes messages, or counts them
+where the path is ``/count`` and a text asks how many there were, and answers a GET of ``/statistics`` with what it knows
+of itself. What it logs goes to stderr.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ import trio
 from trio_ws import Request, Response, WebSocketConnection, WebSocketServer, serve_websocket
 
 
-async def echo(ws: WebSocketConnection) -> None:
+async def handler(ws: WebSocketConnection) -> None:
+    counts = ws.request.path == "/count"
+    count = 0
     async for message in ws:
-        await ws.send(message)
+        count += 1
+        if not counts:
+            await ws.send(message)
+        elif isinstance(message, str):
+            await ws.send(str(count))
 
 
 async def main(options: dict[str, Any]) -> None:
@@ -32,7 +39,7 @@ async def main(options: dict[str, Any]) -> None:
         return Response(200, json.dumps({"tasks": tasks} | attrs.asdict(server.statistics())))
 
     async def serve(task_status: trio.TaskStatus[WebSocketServer]) -> None:
-        await serve_websocket(echo, "127.0.0.1", 0, process_request=page, task_status=task_status, **options)
+        await serve_websocket(handler, "127.0.0.1", 0, process_request=page, task_status=task_status, **options)
 
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve)
