@@ -83,6 +83,11 @@ def _count(*, least: int, optional: bool) -> Callable[[object, attrs.Attribute[A
     return validate
 
 
+def _flag(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{attribute.name} is True or False, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Deflate:
     """How messages are compressed: the parameters of permessage-deflate (RFC 7692 §7.1) and of zlib.
@@ -98,9 +103,9 @@ class Deflate:
     client_max_window_bits: int | None = attrs.field(default=None, validator=_number(9, 15, optional=True))
     #: Whether each message of the server is compressed by itself: nothing is kept between messages, and small ones
     #: hardly shrink.
-    server_no_context_takeover: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    server_no_context_takeover: bool = attrs.field(default=False, validator=_flag)
     #: The same for what the client sends.
-    client_no_context_takeover: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    client_no_context_takeover: bool = attrs.field(default=False, validator=_flag)
     #: How much memory our compressor takes for its tables, 1 to 9: 2 ** (mem_level + 9) bytes.
     mem_level: int = attrs.field(default=5, validator=_number(1, 9))
     #: How hard our compressor tries, 0 to 9; 6 is zlib's own default.
@@ -118,7 +123,8 @@ def _compression(value: Compression) -> Deflate | None:
     if value is None or isinstance(value, Deflate):
         return value
     if value != "deflate":
-        raise ValueError(f"compression is 'deflate', a Deflate or None, not {value!r}")
+        error = ValueError if isinstance(value, str) else TypeError
+        raise error(f"compression is 'deflate', a Deflate or None, not {value!r}")
     return Deflate()
 
 
@@ -142,11 +148,11 @@ class ConnectionOptions:
         """How many frames one message may have.
 
         The default follows from ``max_size``: an honest peer may send fragments of 64 bytes, so a limit
-        for work has to leave room for that many of them.
+        for work has to leave room for that many of them, and for an empty one that ends the message.
         """
         if self.max_fragments is not None:
             return self.max_fragments
-        return math.inf if self.max_size is None else max(1024, self.max_size // 64)
+        return math.inf if self.max_size is None else max(1024, self.max_size // 64 + 1)
 
 
 @attrs.frozen(kw_only=True)

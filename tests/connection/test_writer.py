@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,7 +14,7 @@ from trio_ws._connection.transport import Transport, linger, make_transport
 from trio_ws._connection.writer import Writer
 
 
-def forget_it(frame: bytes, *, others_follow: bool) -> bool:
+def forget_it(frame: bytes, behind: Iterable[bytes]) -> bool:
     return True
 
 
@@ -88,32 +88,29 @@ async def test_write_is_a_sign_of_life_when_it_had_to_wait_for_the_peer_and_only
         assert len(progress) > 1
 
 
-@pytest.mark.parametrize("others", ["none", "control frames", "a message"])
-async def test_forgetting_a_frame_is_asked_for_with_whether_a_message_was_made_since(others: str) -> None:
-    asked: list[tuple[bytes, bool]] = []
+@pytest.mark.parametrize("behind", [[], [b"one"], [b"one", b"two"]], ids=["none", "one", "two"])
+@pytest.mark.parametrize("may_be", [True, False])
+async def test_frame_is_left_out_only_if_those_made_since_allow_it(may_be: bool, behind: list[bytes]) -> None:
+    asked: list[tuple[bytes, list[bytes]]] = []
 
-    def forget_unless_others_follow(frame: bytes, *, others_follow: bool) -> bool:
-        asked.append((frame, others_follow))
-        return not others_follow
+    def forget(frame: bytes, behind: Iterable[bytes]) -> bool:
+        asked.append((frame, list(behind)))
+        return may_be
 
     ours, theirs = socket_pair()
     async with ours, theirs, writer_on(ours) as (writer, broken):
         with trio.move_on_after(0.05):
             while True:
                 await ours.socket.send(bytes(2**16))
-        with trio.move_on_after(0.05):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(lambda: writer.send(lambda: b"the first", 9, forget=forget_unless_others_follow))
-                await trio.testing.wait_all_tasks_blocked()
-                if others == "control frames":
-                    writer.post(b"a ping")
-                    writer.post_pong(b"a pong")
-                elif others == "a message":
-                    await writer.send(lambda: b"behind it", 9, forget=forget_unless_others_follow)
-        follows = others == "a message"
-        assert asked == [(b"the first", follows)]
-        assert len(broken) == follows
-        await ours.aclose()  # the control frames are still waiting
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: writer.send(lambda: b"the first", 9, forget=forget))
+            await trio.testing.wait_all_tasks_blocked()
+            for frame in behind:
+                await writer.send(lambda frame=frame: frame, 9, forget=forget)
+            nursery.cancel_scope.cancel()
+        assert asked == [(b"the first", behind)]
+        assert len(broken) == (not may_be)
+        await ours.aclose()  # those behind are still waiting
 
 
 async def test_socket_that_breaks_while_a_write_waits_is_recorded() -> None:

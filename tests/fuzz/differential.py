@@ -43,8 +43,9 @@ def fuzz_one(data: bytes) -> None:
     for frame in split(conversation.wire):
         compressed, room = theirs.state(frame)
         our_events, their_events = ours.feed(frame.data), theirs.feed(frame.data)
-        if not frame.whole:  # of which we give the pieces as they come, and they nothing
-            our_events = [event for event in our_events if isinstance(event, Failure)]
+        failures: list[Event] = [event for event in our_events if isinstance(event, Failure)]
+        if failures or not frame.whole:  # of which we give the pieces as they come, and they nothing
+            our_events = failures
         if our_events != their_events:
             case = Case(frame, conversation, our_events, their_events, compressed, room, theirs.in_message, theirs)
             if not any(holds(case) for holds in DIFFERENCES):

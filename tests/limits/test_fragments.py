@@ -12,8 +12,8 @@ from tests.limits.served import flood, last_frame, receive_exactly, serving
 from tests.raw import BINARY, CONTINUATION, PING, frame
 
 MILLION = 1_000_000
-#: Frames in a message under default options: 1/64 of a ``max_size`` of 1 MiB.
-DEFAULT = 2**20 // 64
+#: Frames in a message under default options: 1/64 of a ``max_size`` of 1 MiB, and one that ends it.
+DEFAULT = 2**20 // 64 + 1
 
 
 def fragments(count: int, payload: bytes) -> bytes:
@@ -73,8 +73,8 @@ def test_honest_peer_may_send_the_largest_message_in_fragments_of_64_bytes(tmp_p
     message = random.Random(6455).randbytes(2**20)
     pieces = [message[start : start + 64] for start in range(0, len(message), 64)]
     data = frame(BINARY, pieces[0], fin=False)
-    data += b"".join(frame(CONTINUATION, piece, fin=False) for piece in pieces[1:-1])
-    data += frame(CONTINUATION, pieces[-1])
+    data += b"".join(frame(CONTINUATION, piece, fin=False) for piece in pieces[1:])
+    data += frame(CONTINUATION)
     with serving(tmp_path) as server, server.open() as sock:
         sock.sendall(data)
         echo = frame(BINARY, message, mask=False)

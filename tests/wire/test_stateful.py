@@ -132,7 +132,7 @@ class Conversation(RuleBasedStateMachine):
         """As after a send that was cancelled."""
         side = self.sides[role]
         if side.protocol.open and side.fragments is None:
-            assert side.protocol.forget(side.protocol.message(message), others_follow=False)
+            assert side.protocol.forget(side.protocol.message(message), [])
             side.say(side.protocol.message(message), message)
 
     @rule(

@@ -96,15 +96,16 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
                 is still under way, the reason in it has only the half that is known.
 
         Cancellation: while it waits for its turn, and on a plain socket also while that takes nothing, nothing was
-            sent and the connection stays usable. When it is cancelled while the frame is being written, the
-            connection is aborted, because half a frame cannot be taken back and nothing can be sent behind it.
+            sent and the connection stays usable, unless another compressed message has been left behind this one, which
+            may refer to it. When it is cancelled while the frame is being written, the connection is aborted, because
+            half a frame cannot be taken back and nothing can be sent behind it.
         """
         await self._session.send(_payload(message), compress=compress)
 
     async def receive(self) -> str | bytes:
         """Wait for the next message.
 
-        What came before the connection closed is still received after it closed, as long as nobody called
+        What had been read before the connection closed is still received after it closed, as long as nobody called
         :meth:`aclose`, which keeps no more than what is in the queue.
 
         A message that is there already is returned after a check for cancellation, without giving other tasks a

@@ -25,7 +25,7 @@ class Assembly:
         self.kind = kind
         # Joined as they come: a message of a million tiny pieces costs its bytes, not a million objects.
         self._text = io.StringIO()
-        self._bytes = bytearray()
+        self._bytes = io.BytesIO()
         self._sink: trio.MemorySendChannel[str | bytes] | None = None
         #: Whether all of it has been handed to the consumer.
         self.complete = False
@@ -38,10 +38,10 @@ class Assembly:
         if isinstance(data, str):
             self._text.write(data)
         else:
-            self._bytes += data
+            self._bytes.write(data)
 
     def whole(self) -> str | bytes:
-        return self._text.getvalue() if self.kind is str else bytes(self._bytes)
+        return self._text.getvalue() if self.kind is str else self._bytes.getvalue()
 
     def claim(self, max_queue: int) -> trio.MemoryReceiveChannel[str | bytes]:
         """From now on the pieces go to the channel returned; the first of them is all that came so far."""
@@ -50,7 +50,7 @@ class Assembly:
         if so_far:
             self._sink.send_nowait(so_far)
         self._text = io.StringIO()
-        self._bytes = bytearray()
+        self._bytes = io.BytesIO()
         return source
 
     def put(self, data: str | bytes) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
@@ -195,9 +194,8 @@ class Session:
                     return
                 self._sign_of_life()
             self.bytes_received += len(data)
-            received = deque(self._protocol.feed(data))
-            while received:  # one by one, so that what has been put together is not kept twice
-                self._take(received.popleft())
+            for event in self._protocol.feed(data):
+                self._take(event)
             if self.reason is not None:
                 return
 
@@ -305,7 +303,7 @@ class Session:
             self._limit_the_rest()
         else:
             # We cut it off ourselves, and the peer waits for the rest of the frame.
-            self._cause = trio.BrokenResourceError("a send was cancelled when a part of its frame may have been sent")
+            self._cause = trio.BrokenResourceError("a send was cancelled when its frame could not be left out any more")
             self._conclude()
             self.abort()
 

@@ -12,7 +12,7 @@ turn of the scheduler and not a byte follows.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import trio
@@ -26,12 +26,9 @@ _WAITED = 0.05
 
 
 class Forget(Protocol):
-    """Asked whether this frame, of which nothing was written, may be left out.
+    """Asked whether this frame, of which nothing was written, may be left out, with those that were made since."""
 
-    ``others_follow`` tells whether data frames have been made since, which may depend on it.
-    """
-
-    def __call__(self, frame: bytes, *, others_follow: bool) -> bool: ...
+    def __call__(self, frame: bytes, behind: Iterable[bytes]) -> bool: ...
 
 
 def _nobody(_: object) -> None:
@@ -75,7 +72,6 @@ class Writer:
         self._in_line = 0
         self._held: deque[bytes] = deque()
         self._held_size = 0
-        self._data_held = False
         self._pong: bytes | None = None
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
@@ -115,7 +111,6 @@ class Writer:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
             self._hold(frame)
-            self._data_held = True
             return len(frame)
         else:
             self._in_line += 1
@@ -191,7 +186,6 @@ class Writer:
         data = b"".join(self._held)
         self._held.clear()
         self._held_size = 0
-        self._data_held = False
         return data
 
     def _hold(self, frame: bytes) -> None:
@@ -231,7 +225,7 @@ class Writer:
         except BaseException as exc:
             # What follows a frame that may have gone out in part would be taken for the rest of it.
             nothing_written = isinstance(exc, trio.Cancelled) and not sent and not self._transport.tears
-            if not (nothing_written and forget is not None and forget(data, others_follow=self._data_held)):
+            if not (nothing_written and forget is not None and forget(data, self._held)):
                 self._break(exc)
             raise
         finally:

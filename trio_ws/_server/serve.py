@@ -103,7 +103,7 @@ async def serve_websocket(
             1009. None: no limit.
         max_queue: Messages that are kept for a handler that does not receive them. Then reading stops.
         max_fragments: Frames in a message, empty ones counted; more are refused with 1008. None: 1/64 of
-            ``max_size``, at least 1024.
+            ``max_size`` and one more, at least 1024.
         read_limit: Bytes to read at once. A connection takes up to ``max_queue * max_size``, plus one message being put
             together, plus one such read.
         write_limit: Bytes of frames that are left to a task that is writing just now, before another one's

@@ -1,38 +1,47 @@
 """permessage-deflate (RFC 7692) as an extension of wsproto: what goes into frames and what comes out of them.
 
 wsproto brings one of its own, which this does not use: it inflates without bound, and a control frame between two
-fragments throws its state over. Here inflating stops at ``max_size``, and zlib's objects are made when they are first
-needed.
+fragments throws its state over. Here wsproto gets to see no content of compressed frames; it is put aside, and whoever
+reads inflates it, chunk by chunk. zlib's objects are made when they are first needed.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from .._options import Deflate
+from .._values import CloseCode
 from .extensions import OUR_WINDOW, SMALLEST_WINDOW, parse_answer
 
-__all__ = ["PerMessageDeflate", "deflate_agreed_in"]
+__all__ = ["InflateError", "PerMessageDeflate", "deflate_agreed_in"]
 
 #: §7.2.1: what a flush ends with, and what a message on the wire does without.
 _TAIL = b"\x00\x00\xff\xff"
 #: §7.2.3.6: an empty message; and the end of one whose last flush had nothing left to write.
 _EMPTY = b"\x00"
-#: Bytes that inflating gives at once; so many more than the limit may be allocated.
+#: Bytes that inflating gives at once; so many more than the limit may be made.
 _OUTPUT = 2**14
+#: Bytes to inflate at once. zlib copies what it has not used: of a large piece, again and again.
+_INPUT = 2**14
+#: A last block, stored, of one byte: what a decompressor that stands between two blocks inflates to that byte.
+_PROBE, _PROBED = b"\x01\x01\x00\xfe\xff!", b"!"
 
 _COMPRESSED = RsvBits(True, False, False)
 _PLAIN = RsvBits(False, False, False)
 
 
-class _TooBig(Exception):
-    """A message exceeds the limit."""
+class InflateError(Exception):
+    """A message cannot be inflated, or not within the limit: the connection has to be failed with this code."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class PerMessageDeflate(Extension):
@@ -71,15 +80,13 @@ class PerMessageDeflate(Extension):
         # The message that we are sending: whether it is compressed, and whether the next one may be.
         self._compressing = False
         self.wanted = True
-        # The message that we receive: whether it is compressed, and the present frame belongs to it; whether any of
-        # it has come; how much it has become.
+        # The message that we receive: whether it is compressed, and the present frame belongs to it; content of that
+        # frame that has come; whether any of the message has been inflated, and how much it has become.
         self._compressed = False
         self._inflating = False
+        self._payload: bytes | None = None
         self._begun = False
         self._size = 0
-        self._inflated: list[bytes] | None = None
-        #: Why a message was refused, for the close frame's reason.
-        self.problem: str | None = None
 
     def enabled(self) -> bool:
         return True
@@ -102,75 +109,63 @@ class PerMessageDeflate(Extension):
         # §6: RSV1 stands on a message's first frame only; elsewhere wsproto refuses it.
         return _PLAIN if opcode is Opcode.CONTINUATION else _COMPRESSED
 
-    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
         if not self._inflating:
             return data
-        self._begun = self._begun or bool(data)
-        self._inflated = []
-        # wsproto gets to see nothing of it: it would copy it four times.
-        return self._inflate(data, self._inflated) or b""
+        self._payload = data
+        return b""
 
-    def take(self) -> list[bytes] | None:
-        """What the data frame that wsproto has just passed on inflated to, in chunks; None if it was not compressed."""
-        inflated, self._inflated = self._inflated, None
-        return inflated
+    def take(self) -> bytes | None:
+        """The content, still compressed, of what wsproto has just passed on; None if that was not compressed."""
+        payload, self._payload = self._payload, None
+        return payload
 
-    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> CloseReason | None:
-        if not (self._inflating and fin):
-            return None
-        # Nothing is to be completed in a message of no bytes, or one that ended with its last block (BFINAL).
-        if self._begun and self._decompressor is not None:
-            # §7.2.2. The tail is an empty block. If it becomes data, it was taken for the rest of another one.
-            rest: list[bytes] = []
-            problem = self._inflate(_TAIL, rest)
-            if problem is None and any(rest):
-                problem = self._refuse("the compressed message is incomplete")
-            if problem is not None:
-                return problem
+    def inflate(self, data: bytes, *, last: bool) -> Iterator[bytes]:
+        """Inflate the next part of a message, a chunk at a time.
+
+        Args:
+            last: Whether the message ends with it.
+
+        Raises:
+            InflateError: 1007 the data is not valid or incomplete, 1009 the message exceeds the limit.
+        """
+        try:
+            yield from self._inflate(data)
+            if last:
+                self._finish()
+        except zlib.error as exc:
+            raise InflateError(CloseCode.INVALID_DATA, f"the compressed data is not valid: {exc}") from None
+
+    def _inflate(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), _INPUT):
+            self._begun = True
+            rest, full = data[start : start + _INPUT], False
+            while rest or full:
+                if self._decompressor is None:
+                    self._decompressor = zlib.decompressobj(-self._inflate_bits)
+                # One byte more than there is room for tells a message at the limit from one beyond it.
+                most = int(min(_OUTPUT, self._max_size - self._size + 1))
+                chunk = self._decompressor.decompress(rest, most)
+                self._size += len(chunk)
+                if self._size > self._max_size:
+                    raise InflateError(CloseCode.MESSAGE_TOO_BIG, f"message over the limit of {self._max_size} bytes")
+                # A full chunk may have left some behind, even when all of the input is used.
+                rest, full = self._decompressor.unconsumed_tail, len(chunk) == most
+                if self._decompressor.eof:
+                    # §7.2.3.4: a block may be the last of its stream. What follows is another stream.
+                    rest, full = self._decompressor.unused_data, False
+                    self._decompressor = None
+                if chunk:
+                    yield chunk
+
+    def _finish(self) -> None:
+        # Nothing is to be completed in a message of no bytes, or one that ended with the last block of a stream.
+        if self._begun and self._decompressor is not None and not _complete(self._decompressor):
+            raise InflateError(CloseCode.INVALID_DATA, "the compressed message is incomplete")
         self._begun = False
-        self._compressed = False  # what continues nothing is not inflated, but refused
         self._size = 0
         if self._inflate_afresh:
             self._decompressor = None
-        return None
-
-    def _inflate(self, data: bytes, chunks: list[bytes]) -> CloseReason | None:
-        try:
-            self._inflate_all(data, chunks)
-        except zlib.error as exc:
-            return self._refuse(f"the compressed data is not valid: {exc}")
-        except _TooBig:
-            self.problem = f"message over the limit of {self._max_size} bytes"
-            return CloseReason.MESSAGE_TOO_BIG
-        return None
-
-    def _inflate_all(self, data: bytes, chunks: list[bytes]) -> None:
-        # zlib copies what it has not used each time; Protocol sees to it that this is never much.
-        while True:
-            if self._decompressor is None:
-                self._decompressor = zlib.decompressobj(-self._inflate_bits)
-            # One byte more than there is room for tells a message at the limit from one beyond it.
-            most = int(min(_OUTPUT, self._max_size - self._size + 1))
-            chunk = self._decompressor.decompress(data, most)
-            self._size += len(chunk)
-            if self._size > self._max_size:
-                raise _TooBig
-            if chunk:
-                chunks.append(chunk)
-            if self._decompressor.eof:
-                # §7.2.3.4: a block may be the last of its stream. What follows is another stream.
-                data, self._decompressor = self._decompressor.unused_data, None
-                if not data:
-                    return
-            else:
-                data = self._decompressor.unconsumed_tail
-                # A full chunk may have left some behind, even when all of the input is used.
-                if not data and len(chunk) < most:
-                    return
-
-    def _refuse(self, problem: str) -> CloseReason:
-        self.problem = problem
-        return CloseReason.INVALID_FRAME_PAYLOAD_DATA
 
     # What goes out
 
@@ -212,6 +207,21 @@ class PerMessageDeflate(Extension):
             return False
         self._compressor = None
         return True
+
+
+def _complete(decompressor: zlib._Decompress) -> bool:
+    """Add the tail that a message on the wire does without (§7.2.2); whether the message ended where a block does.
+
+    The tail is an empty block. A message that was cut short would take it for the rest of another one, and then the
+    next message as well.
+    """
+    if decompressor.decompress(_TAIL, 1) or decompressor.eof:
+        return False
+    probe = decompressor.copy()
+    try:
+        return probe.decompress(_PROBE) == _PROBED and probe.eof
+    except zlib.error:
+        return False
 
 
 def deflate_agreed_in(

@@ -13,8 +13,8 @@ __all__ = ["FrameGuard"]
 
 _BAD_GATEWAY = (1014).to_bytes(2)
 _TRY_AGAIN_LATER = (1013).to_bytes(2)
-#: Bytes. Each of 1024 tiny fragments may have been flushed by itself, which adds some ten bytes to it.
-_DEFLATE_OVERHEAD = 2**14
+#: Bytes by which a fragment may grow that is compressed and flushed by itself, however tiny it is.
+_FLUSH = 16
 _NO_RSV = RsvBits(False, False, False)
 
 
@@ -27,8 +27,10 @@ class FrameGuard(Extension):
 
     name = "trio-ws-guard"
 
-    def __init__(self, max_size: float, max_fragments: float) -> None:
-        self._max_size = self._most = max_size
+    def __init__(self, max_size: float, max_fragments: float, *, compression: bool = False) -> None:
+        self._compression = compression
+        self._max_size = max_size
+        self._compressed = False
         self._max_fragments = max_fragments
         self._size = 0
         self._fragments = 0
@@ -54,10 +56,15 @@ class FrameGuard(Extension):
             self._frame_size = None
             self._closing = opcode is Opcode.CLOSE
             return _NO_RSV
+        if rsv.rsv2 or rsv.rsv3 or (rsv.rsv1 and (opcode is Opcode.CONTINUATION or not self._compression)):
+            return _NO_RSV  # whatever its size, it is wsproto who refuses it (§5.2)
         if opcode is not Opcode.CONTINUATION:
-            self._most = 2 * self._max_size + _DEFLATE_OVERHEAD if rsv.rsv1 else self._max_size
+            self._compressed = rsv.rsv1
         self._frame_size = payload_length
-        if self._size + payload_length > self._most:
+        most = self._max_size
+        if self._compressed:
+            most = 2 * most + _FLUSH * (self._fragments + 1)
+        if self._size + payload_length > most:
             self.problem = f"message over the limit of {self._max_size} bytes"
             return CloseReason.MESSAGE_TOO_BIG
         if self._fragments >= self._max_fragments:

@@ -8,9 +8,9 @@ It owns no socket, no clock and no task; :meth:`Protocol.feed` is synchronous an
 from __future__ import annotations
 
 import math
-import sys
 from codecs import IncrementalDecoder, getincrementaldecoder
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from wsproto import events
@@ -18,7 +18,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from .._errors import LocalProtocolError
 from .._values import CloseCode, quote
-from .deflate import PerMessageDeflate
+from .deflate import InflateError, PerMessageDeflate
 from .limits import FrameGuard
 
 __all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
@@ -71,9 +71,6 @@ _RSV1 = 0x40
 _MAX_HEADER = 14
 #: Bytes of payload that are returned at once when compressed messages come.
 _BATCH = 2**16
-#: Bytes that may inflate at once, at most to some four million. zlib copies what it has not used, so there should not
-#: be many.
-_SLICE = 2**12
 #: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
 _MAX_REASON = 123
 
@@ -118,7 +115,7 @@ class Protocol:
     def __init__(
         self, role: Role, *, max_size: int | None, max_fragments: float, deflate: PerMessageDeflate | None = None
     ) -> None:
-        self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments)
+        self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments, compression=bool(deflate))
         self._deflate = deflate
         kind = ConnectionType.CLIENT if role == "client" else ConnectionType.SERVER
         self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
@@ -126,8 +123,9 @@ class Protocol:
         self._in_message = False
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
-        self._unread = b""
-        self._slice = sys.maxsize if deflate is None else _SLICE
+        self._rest: Iterator[Event] = iter(())
+        #: Of the compressed text that is being received.
+        self._decoder: IncrementalDecoder | None = None
 
     @property
     def open(self) -> bool:
@@ -145,29 +143,37 @@ class Protocol:
         A :class:`Close` or a :class:`Failure` is the last event: what comes behind it is not looked at
         (§5.5.1 forbids the peer to send more; after a failure nothing it sends can be trusted).
         """
+        if not self._listening:
+            return []
+        self._wsproto.receive_data(data)
+        if self._deflate is None:
+            return list(self._events())
+        if not self.pending:
+            self._rest = self._events()
+        self.pending = False
         received: list[Event] = []
-        self._unread += data
         room = max(len(data), _BATCH)
-        while self._listening:
-            if not self.pending:
-                slice_, self._unread = self._unread[: self._slice], self._unread[self._slice :]
-                self._wsproto.receive_data(slice_)
-            self.pending = False
-            for event in self._wsproto.events():
-                inflated = None if self._deflate is None else self._deflate.take()
-                if inflated is None:
-                    received.append(self._event(event))
-                    continue
-                room -= sum(map(len, inflated))
-                received += self._inflated(event, inflated)
-                if isinstance(received[-1], Failure):
-                    return received
-                if room < 0:
-                    self.pending = True
-                    return received
-            if not self._unread:
+        for event in self._rest:
+            received.append(event)
+            if isinstance(event, Piece):
+                event = event.data
+            if isinstance(event, (str, bytes)):
+                room -= len(event)
+            if room < 0:
+                self.pending = True
                 break
         return received
+
+    def _events(self) -> Iterator[Event]:
+        """What there is to say of the bytes that wsproto has; messages are inflated when they are asked for."""
+        for event in self._wsproto.events():
+            compressed = None if self._deflate is None else self._deflate.take()
+            if compressed is not None and isinstance(event, events.Message):
+                yield from self._inflated(event, compressed)
+                if not self._listening:
+                    return
+            else:
+                yield self._event(event)
 
     def _event(self, event: events.Event) -> Event:
         if isinstance(event, events.Message):
@@ -179,39 +185,36 @@ class Protocol:
         if isinstance(event, events.Pong):
             return Pong(bytes(event.payload))
         assert isinstance(event, events.CloseConnection)
-        return self._stop(self._close_or_failure(event))
-
-    def _stop(self, last: Close | Failure) -> Close | Failure:
-        """Listen no longer."""
         self._listening = False
-        self._unread = b""
-        return last
+        return self._close_or_failure(event)
 
     def _message(self, data: str | bytes, finished: bool) -> str | bytes | Piece:
         whole = finished and not self._in_message
         self._in_message = not finished
         return data if whole else Piece(data, finished)
 
-    def _inflated(self, event: events.Event, chunks: list[bytes]) -> list[Event]:
-        """The content of a compressed frame, or of a part of one, for which wsproto has an event without content."""
-        if not isinstance(event, events.Message):
-            return [self._event(event)]
-        received: list[Event] = []
-        if isinstance(event, events.TextMessage) and not self._in_message:
-            self._utf8: IncrementalDecoder = _UTF8Decoder()
-        chunks = chunks or [b""]
-        chunks.reverse()
-        while chunks:  # each goes when it has been decoded, so that there are never two of the whole
-            chunk = chunks.pop()
-            finished = event.message_finished and not chunks
-            if isinstance(event, events.BytesMessage):
-                received.append(self._message(chunk, finished))
-                continue
-            try:
-                received.append(self._message(self._utf8.decode(chunk, finished), finished))
-            except UnicodeDecodeError as exc:
-                return [*received, self._stop(Failure(CloseCode.INVALID_DATA, str(exc)))]
-        return received
+    def _inflated(self, event: events.Message[Any], compressed: bytes) -> Iterator[Event]:
+        """The content of a compressed frame, or of the part of one that has come."""
+        assert self._deflate is not None
+        if not self._in_message:
+            self._decoder = _UTF8Decoder() if isinstance(event, events.TextMessage) else None
+        last = event.message_finished
+        try:
+            chunk = b""
+            for following in self._deflate.inflate(compressed, last=last):
+                if chunk:
+                    yield self._message(self._decoded(chunk), False)
+                chunk = following
+            yield self._message(self._decoded(chunk, last), last)
+        except InflateError as exc:
+            self._listening = False
+            yield Failure(exc.code, str(exc))
+        except UnicodeDecodeError as exc:
+            self._listening = False
+            yield Failure(CloseCode.INVALID_DATA, str(exc))
+
+    def _decoded(self, chunk: bytes, last: bool = False) -> str | bytes:
+        return chunk if self._decoder is None else self._decoder.decode(chunk, last)
 
     def _close_or_failure(self, event: events.CloseConnection) -> Close | Failure:
         reason = event.reason or ""
@@ -219,8 +222,7 @@ class Protocol:
         # check for that can go when it raises (python-hyper/wsproto pull request 100).
         if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
             return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
-        problem = self._guard.problem or (self._deflate and self._deflate.problem)
-        return Failure(int(event.code), problem or reason)
+        return Failure(int(event.code), self._guard.problem or reason)
 
     # Sending: each returns the bytes of one whole frame
 
@@ -244,16 +246,16 @@ class Protocol:
         # What zlib cannot compress it stores, in blocks of 127 bytes or more (at mem_level 1), with 5 more for each.
         return payload + _MAX_HEADER + (0 if self._deflate is None else payload // 16 + 16)
 
-    def forget(self, frame: bytes, *, others_follow: bool) -> bool:
+    def forget(self, frame: bytes, behind: Iterable[bytes]) -> bool:
         """This frame, a whole message, will not be sent: whether the connection can go on without it.
 
         Args:
             frame: What :meth:`message` returned.
-            others_follow: Whether another data frame has been made since.
+            behind: The frames that have been made since.
         """
         if self._deflate is None or not frame[0] & _RSV1:
             return True
-        return self._deflate.forget(others_follow=others_follow)
+        return self._deflate.forget(others_follow=any(other[0] & _RSV1 for other in behind))
 
     def ping(self, payload: bytes) -> bytes:
         return bytes(self._wsproto.send(events.Ping(payload=payload)))

@@ -1,8 +1,8 @@
 """A server that is a program of its own, so that what it takes can be measured apart from its clients.
 
-Its arguments are a JSON object of options for ``serve_websocket``. It prints its port, echoes messages, or counts them
-where the path is ``/count`` and a text asks how many there were, and answers a GET of ``/statistics`` with what it knows
-of itself. What it logs goes to stderr.
+Its arguments are a JSON object of options for ``serve_websocket``. It prints its port. It echoes messages; where the
+path is ``/count`` it counts them, and a text asks how many there were. It answers a GET of ``/statistics`` with what it
+knows of itself. What it logs goes to stderr.
 """
 
 from __future__ import annotations
