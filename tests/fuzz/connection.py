@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import os
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -42,6 +43,8 @@ BUDGET = Budget(steps=20_000, steps_per_byte=1000, memory=512 * 1024, memory_per
 
 #: Seconds of mock time that a handler waits for one thing, more than the keepalive waits for a dead peer.
 PATIENCE = 50
+#: Seconds that anything may go on when the connection is closed: close_timeout, lingering, and a little.
+LAST_SECONDS = 12.5
 #: Steps of a handler.
 MAX_STEPS = 31
 #: Seconds of mock time; more than a handler's waits and a connection's timeouts together.
@@ -174,9 +177,9 @@ class Run:
         self._ours, self._theirs = make()
         self._stream = FaultyStream(self._ours, **plan.fault)
         self._written = bytearray()
-        self._saw_end = False
         self._ws: WebSocketConnection | None = None
         self._refused: HandshakeError | None = None
+        self._closed_at = math.inf
 
     async def main(self) -> None:
         tasks = trio.lowlevel.current_statistics().tasks_living
@@ -208,7 +211,6 @@ class Run:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await self._theirs.receive_some():
                 self._written += data
-            self._saw_end = True
 
     # Our side
 
@@ -232,6 +234,7 @@ class Run:
             async with self._open() as ws:
                 self._ws = ws
                 async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch, ws)
                     await self._handle(ws, nursery)
                     nursery.cancel_scope.cancel()
         except HandshakeError as exc:
@@ -242,9 +245,23 @@ class Run:
         for step in self._plan.steps:
             act = ACTS[step % len(ACTS)]
             if step & 0x80:
-                nursery.start_soon(limited, act, ws, step >> 4 & 7)
+                nursery.start_soon(self._limited, act, ws, step >> 4 & 7)
             else:
-                await limited(act, ws, step >> 4 & 7)
+                await self._limited(act, ws, step >> 4 & 7)
+
+    async def _limited(self, act: Act, ws: WebSocketConnection, how: int) -> None:
+        with trio.move_on_after(PATIENCE) as scope:
+            try:
+                await act(ws, how)
+            except (ConnectionClosed, LocalProtocolError) as exc:
+                check_text(exc)
+        # Law 2: whoever waits hears that the connection is closed.
+        late = trio.current_time() - self._closed_at > LAST_SECONDS
+        assert not (scope.cancelled_caught and late), f"{act.__name__}() still waits for a connection that is closed"
+
+    async def _watch(self, ws: WebSocketConnection) -> None:
+        await ws.wait_closed()
+        self._closed_at = trio.current_time()
 
     def settle(self, bill: Bill) -> None:
         """Of what the handler did, its steps and the bytes it sent count as input too."""
@@ -307,14 +324,7 @@ def check_sequence(sent: list[Frame], *, masked: bool) -> None:
 # What a handler does
 
 
-async def limited(
-    act: Callable[[WebSocketConnection, int], Coroutine[Any, Any, None]], ws: WebSocketConnection, how: int
-) -> None:
-    with trio.move_on_after(PATIENCE):
-        try:
-            await act(ws, how)
-        except (ConnectionClosed, LocalProtocolError) as exc:
-            check_text(exc)
+Act = Callable[[WebSocketConnection, int], Coroutine[Any, Any, None]]
 
 
 def check_text(error: Exception) -> None:
@@ -363,16 +373,17 @@ async def receive_fragments(ws: WebSocketConnection, how: int) -> None:
             if how & 1:
                 break
             if how & 2:
-                await trio.sleep(1)
+                await trio.sleep(0.1)
 
 
 async def ping(ws: WebSocketConnection, how: int) -> None:
-    with trio.move_on_after(how):
+    with trio.move_on_after(how * 10):
         assert await ws.ping() >= 0
 
 
 async def close(ws: WebSocketConnection, how: int) -> None:
-    await ws.aclose((1000, 1001, 1011, 3000, 4999, 1005, 999, 1000)[how], "x" * (how * 20))
+    with trio.fail_after(LAST_SECONDS):  # law 4
+        await ws.aclose((1000, 1001, 1011, 3000, 4999, 1005, 999, 1000)[how], "x" * (how * 20))
 
 
 async def wait_closed(ws: WebSocketConnection, how: int) -> None:

@@ -7,6 +7,9 @@ Lines are the values of several fields. They are read as ISO 8859-1, which is ho
 from __future__ import annotations
 
 import h11
+from websockets.exceptions import InvalidHeaderFormat
+from websockets.headers import parse_extension
+from websockets.typing import ExtensionHeader
 
 from tests.fuzz.budget import Budget
 from tests.fuzz.source import Source
@@ -53,12 +56,12 @@ def check_offers(values: list[str], settings: Deflate | None) -> None:
             answer = answer_offers(values, settings)
         except ValueError as exc:
             check_text(exc)
+            assert offers_in(", ".join(values)) == []
             return
-    if answer is None:
-        return
-    assert settings is not None
     header = ", ".join(values)
-    assert "permessage-deflate" in header
+    assert (answer is not None) == (settings is not None and any(map(acceptable, offers_in(header))))
+    if answer is None or settings is None:
+        return
     agreed = understood(answer)
     # §7.1: no more than what either side can do; and the client is told only what it said it understands.
     assert 9 <= agreed.server_max_window_bits <= (settings.server_max_window_bits or 15)
@@ -67,6 +70,32 @@ def check_offers(values: list[str], settings: Deflate | None) -> None:
         assert agreed.client_max_window_bits <= settings.client_max_window_bits
     assert agreed.server_no_context_takeover >= settings.server_no_context_takeover
     assert agreed.client_no_context_takeover >= settings.client_no_context_takeover
+
+
+def offers_in(header: str) -> list[ExtensionHeader]:
+    """What ``websockets`` reads in it; nothing if the header is malformed."""
+    try:
+        return list(parse_extension(header.strip(" \t")))
+    except InvalidHeaderFormat:
+        return []
+
+
+def acceptable(offer: ExtensionHeader) -> bool:
+    """Whether we can do what a client offers, and what it says is no more than RFC 7692 §7.1 lets it say."""
+    name, parameters = offer
+    numbers = {str(number) for number in range(8, 16)}
+    values: dict[str, set[str | None]] = {
+        "server_no_context_takeover": {None},
+        "client_no_context_takeover": {None},
+        "server_max_window_bits": {*numbers} - {"8"},  # with 8 bits zlib cannot compress
+        "client_max_window_bits": {None, *numbers},
+    }
+    names = [name for name, _ in parameters]
+    return (
+        name == "permessage-deflate"
+        and len(set(names)) == len(names)
+        and all(value in values.get(name, ()) for name, value in parameters)
+    )
 
 
 def check_response(values: list[str], settings: Deflate | None) -> None:
