@@ -30,8 +30,9 @@ async def handler(ws: WebSocketConnection) -> None:
         await ws.send(message)
     await ws.send(bytearray(b"x"))
     await ws.send(memoryview(b"x"))
+    await ws.send("a secret", compress=False)
     await ws.send_fragments(["a", "b"])
-    await ws.send_fragments(pieces())
+    await ws.send_fragments(pieces(), compress=False)
     async with ws.receive_fragments() as incoming:
         assert_type(await incoming.receive(), str | bytes)
     assert_type(await ws.ping(), float)
@@ -71,6 +72,8 @@ def select(request: Request, offered: Sequence[str]) -> str | None:
 async def server(nursery: trio.Nursery, listener: trio.SocketListener, context: ssl.SSLContext) -> None:
     await trio_ws.serve_websocket(handler, "0.0.0.0", 8765, ssl_context=context, process_request=plain_hook)
     await trio_ws.serve_websocket(handler, listeners=[listener], origins="any", handler_errors="raise")
+    compression: trio_ws.Compression = trio_ws.Deflate(server_max_window_bits=10, min_size=0)
+    await trio_ws.serve_websocket(handler, None, 8765, compression=compression)
     running: WebSocketServer = await nursery.start(trio_ws.serve_websocket, handler, None, 0)
     running.shutdown(1012, "new version")
     async with trio_ws.open_websocket_server(
