@@ -119,7 +119,7 @@ class Deflate:
 Compression: TypeAlias = Literal["deflate"] | Deflate | None
 
 
-def _compression(value: Compression) -> Deflate | None:
+def _compression(value: object) -> Deflate | None:
     if value is None or isinstance(value, Deflate):
         return value
     if value != "deflate":
