@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("seconds", help="how long, or the file of an earlier finding")
     parser.add_argument("--work", type=Path, help="where new inputs are collected; by default a new directory")
     parser.add_argument("--merge", action="store_true", help="add to the corpus what is new in the work directory")
-    arguments = parser.parse_args()
+    arguments, for_the_engine = parser.parse_known_args()
     sys.path.insert(0, str(ROOT))
     if arguments.target == "all":
         commands = [[sys.executable, __file__, target, arguments.seconds] for target in TARGETS]
@@ -56,7 +56,7 @@ def main() -> None:
         replay(arguments.target, Path(arguments.seconds))
         return
     work = arguments.work or Path(tempfile.mkdtemp(prefix=f"fuzz-{arguments.target}-"))
-    fuzz(arguments.target, int(arguments.seconds), work, merge=arguments.merge)
+    fuzz(arguments.target, int(arguments.seconds), work, merge=arguments.merge, options=for_the_engine)
 
 
 def replay(target: str, file: Path) -> None:
@@ -66,7 +66,7 @@ def replay(target: str, file: Path) -> None:
     import_module(f"tests.fuzz.{target}").fuzz_one(file.read_bytes())
 
 
-def fuzz(target: str, seconds: int, work: Path, *, merge: bool) -> None:
+def fuzz(target: str, seconds: int, work: Path, *, merge: bool, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["trio_ws", "wsproto", "h11"], enable_loader_override=False):
@@ -76,25 +76,24 @@ def fuzz(target: str, seconds: int, work: Path, *, merge: bool) -> None:
     fuzz_one = import_module(f"tests.fuzz.{target}").fuzz_one
     fuzz_one(b"")  # what is made only once is not to be measured
     budget.measure_every(MEASURE_EVERY)
+    # To merge, libFuzzer runs this program again, in a shell and with options of its own.
+    command = f"{sys.executable} {__file__} {target} 0"
+    atheris.Setup([command, *(options or engine_options(target, seconds, work, merge=merge))], fuzz_one)
+    atheris.Fuzz()
+
+
+def engine_options(target: str, seconds: int, work: Path, *, merge: bool) -> list[str]:
     findings, inputs, corpus = work / "findings", work / "inputs", CORPUS / target
     for directory in (findings, inputs, corpus):
         directory.mkdir(parents=True, exist_ok=True)
     print(f"findings of {target} go to {findings}", flush=True)
-    options = [
-        f"-max_len={MAX_LENGTH[target]}",
-        f"-artifact_prefix={findings}/",
-        "-timeout=20",
-        "-rss_limit_mb=1024",
-    ]
+    options = [f"-max_len={MAX_LENGTH[target]}", f"-artifact_prefix={findings}/", "-timeout=20", "-rss_limit_mb=1024"]
     dictionary = DICTIONARIES / f"{target}.txt"
     if dictionary.exists():
         options.append(f"-dict={dictionary}")
     if merge:
-        options += ["-merge=1", str(corpus), str(inputs)]
-    else:
-        options += [f"-max_total_time={seconds}", "-print_final_stats=1", str(inputs), str(corpus)]
-    atheris.Setup([sys.argv[0], *options], fuzz_one)
-    atheris.Fuzz()
+        return [*options, "-set_cover_merge=1", str(corpus), str(inputs)]
+    return [*options, f"-max_total_time={seconds}", "-print_final_stats=1", str(inputs), str(corpus)]
 
 
 if __name__ == "__main__":
