@@ -66,7 +66,7 @@ class Plan:
     lockstep: bool
     max_queue: int
     read_limit: int
-    fault: dict[str, int]
+    fault: dict[str, Any]
     #: What the peer does: reads or not, seconds between two pieces, what it does at the end.
     peer_reads: bool
     pause: int
@@ -111,7 +111,7 @@ def greet(head: bytes, deflate: Agreed | None) -> bytes:
     return head.removesuffix(b"\r\n") + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 
 
-def read_fault(kind: int, at: int) -> dict[str, int]:
+def read_fault(kind: int, at: int) -> dict[str, Any]:
     names = ("", "", "fail_at_call", "cut_sent_at", "cut_received_at", "send_step", "read_limit")
     name = names[kind % len(names)]
     return {name: (at + 1) * (64 if name == "send_step" else 1)} if name else {}
@@ -174,8 +174,9 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         make = trio.testing.lockstep_stream_pair if plan.lockstep else trio.testing.memory_stream_pair
-        self._ours, self._theirs = make()
-        self._stream = FaultyStream(self._ours, **plan.fault)
+        self._theirs: trio.StapledStream[Any, Any]
+        ours, self._theirs = make()
+        self._stream = FaultyStream(ours, **plan.fault)
         self._written = bytearray()
         self._ws: WebSocketConnection | None = None
         self._refused: HandshakeError | None = None
@@ -224,7 +225,7 @@ class Run:
             self._stream,
             *arguments,
             max_size=conversation.max_size,
-            max_fragments=conversation.max_fragments,
+            max_fragments=int(conversation.max_fragments),
             max_queue=plan.max_queue,
             read_limit=plan.read_limit,
         )

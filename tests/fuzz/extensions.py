@@ -83,11 +83,11 @@ def offers_in(header: str) -> list[ExtensionHeader]:
 def acceptable(offer: ExtensionHeader) -> bool:
     """Whether we can do what a client offers, and what it says is no more than RFC 7692 §7.1 lets it say."""
     name, parameters = offer
-    numbers = {str(number) for number in range(8, 16)}
+    numbers: list[str | None] = [str(number) for number in range(8, 16)]
     values: dict[str, set[str | None]] = {
         "server_no_context_takeover": {None},
         "client_no_context_takeover": {None},
-        "server_max_window_bits": {*numbers} - {"8"},  # with 8 bits zlib cannot compress
+        "server_max_window_bits": set(numbers[1:]),  # with 8 bits zlib cannot compress
         "client_max_window_bits": {None, *numbers},
     }
     names = [name for name, _ in parameters]

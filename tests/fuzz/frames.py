@@ -73,7 +73,7 @@ class Conversation:
 
     role: Role  # ours
     max_size: int
-    max_fragments: int
+    max_fragments: float
     shape: int
     wire: bytes
     deflate: Agreed | None
@@ -251,7 +251,7 @@ def check_state(protocol: Protocol, conversation: Conversation, end: Event | Non
         assert protocol.open
         check_sent(protocol.pong(b"?"), role, PONG, b"?")
         check_sent(protocol.message("é", compress=False), role, TEXT, "é".encode())
-        messages = ["x" * 100, b"", "", b"x" * 100]
+        messages: list[str | bytes] = ["x" * 100, b"", "", b"x" * 100]
         sent = b"".join(protocol.message(message) for message in messages)
         assert conversation.peer().feed(sent) == messages
         check_sent(protocol.close(Close(1000)), role, CLOSE, (1000).to_bytes(2))
