@@ -51,7 +51,7 @@ def read_settings(data: bytes) -> Deflate | None:
 
 
 def check_offers(values: list[str], settings: Deflate | None) -> None:
-    with BUDGET.spend(sum(map(len, values))):
+    with BUDGET.spend(len(", ".join(values))):
         try:
             answer = answer_offers(values, settings)
         except ValueError as exc:
@@ -99,7 +99,7 @@ def acceptable(offer: ExtensionHeader) -> bool:
 
 
 def check_response(values: list[str], settings: Deflate | None) -> None:
-    with BUDGET.spend(sum(map(len, values))):
+    with BUDGET.spend(len(", ".join(values))):
         try:
             check_answer(values, settings)
             agreed = parse_answer(values)
