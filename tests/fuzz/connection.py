@@ -200,8 +200,7 @@ class Run:
 
     async def _peer_sends(self) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            wire = self._plan.wire
-            for piece in [*pieces(wire[:FINE], self._plan.conversation.shape), *pieces(wire[FINE:], 0)]:
+            for piece in pieces(self._plan.wire, self._plan.conversation.shape, fine=FINE):
                 await self._theirs.send_all(piece)
                 if self._plan.pause:
                     await trio.sleep(self._plan.pause)

@@ -41,10 +41,13 @@ class Source:
         return choices[self.byte() % len(choices)]
 
 
-def pieces(data: bytes, shape: int) -> Iterator[bytes]:
-    """Cut ``data`` as the byte ``shape`` says; 0 leaves it whole, if it is not too long."""
+def pieces(data: bytes, shape: int, *, fine: int = 2000) -> Iterator[bytes]:
+    """Cut ``data`` as the byte ``shape`` says; 0 leaves it whole, if it is not too long.
+
+    Behind the first ``fine`` bytes the cuts are far apart: each costs time, and has shown by then what it can do.
+    """
     start, turn = 0, 0
     while start < len(data):
-        size = _SIZES[shape >> 3 * (turn % 2) & 7]
+        size = _SIZES[shape >> 3 * (turn % 2) & 7] if start < fine else _SIZES[0]
         yield data[start : start + size]
         start, turn = start + size, turn + 1
