@@ -165,7 +165,8 @@ class Log(logging.Handler):
     def __exit__(self, *exc: object) -> None:
         logger = logging.getLogger("trio_ws")
         logger.removeHandler(self)
-        logger.level, logger.propagate = self._before
+        level, logger.propagate = self._before
+        logger.setLevel(level)  # nothing less makes the loggers below it forget that they were to say everything
 
 
 class Run:

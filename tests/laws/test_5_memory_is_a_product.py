@@ -129,7 +129,7 @@ async def test_message_in_tiny_fragments_costs_its_bytes(autojump_clock: trio.te
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert after - before < 4 * count
+        assert after - before < 6 * count  # the buffer and some small objects; an object for each would be 50 times
         await peer.send(frame(CONTINUATION))
         assert await ws.receive() == b"x" * count
 
