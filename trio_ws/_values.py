@@ -60,7 +60,8 @@ def _describe_code(code: int) -> str:
 class CloseReason:
     """Why a connection closed. There is one for each connection, and it never changes."""
 
-    #: The code in the close frame that we put on the wire, or None if we put none there.
+    #: The code in our close frame, or None if we sent none. If the stream failed while the frame was waiting behind
+    #: another one, the peer has not seen it.
     sent_code: int | None = None
     #: The text that went with it.
     sent_reason: str = ""
