@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,8 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.raw import CLOSE, CONTINUATION, REQUEST, TEXT, RawPeer, frames, raw_client, torn
+from tests.raw import CLOSE, CONTINUATION, TEXT, RawPeer, frames, raw_client, torn
 from tests.sweep import Region, cancel_everywhere, fail_everywhere
+from tests.zlib_peer import Half, request
 from trio_ws import ConnectionClosedError, WebSocketConnection, wrap_server_stream
 from trio_ws.testing import FaultyStream
 
@@ -75,16 +75,13 @@ def test_send_cancelled_anywhere_leaves_a_usable_or_a_dead_connection() -> None:
     assert cancel_everywhere(scenario) > 5
 
 
-DEFLATE_REQUEST = REQUEST.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
-
-
 @asynccontextmanager
 async def compressed_on_a_socket() -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
     """Our side of a compressed connection on a Unix socket, which takes a small frame whole or not at all."""
     ours, theirs = trio.socket.socketpair()
     peer = RawPeer(trio.SocketStream(theirs))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.open_as_client, DEFLATE_REQUEST)
+        nursery.start_soon(peer.open_as_client, request(["permessage-deflate"]))
         async with wrap_server_stream(trio.SocketStream(ours), close_timeout=1, ping_interval=None) as ws:
             await peer.opened.wait()
             yield ws, peer
@@ -96,10 +93,9 @@ def numbered(number: int) -> str:
 
 
 def inflated(data: bytes) -> list[str]:
-    """The compressed texts among these frames, by zlib alone."""
-    decompressor = zlib.decompressobj(-15)
-    texts = [frame for frame in frames(data) if frame.opcode == TEXT]
-    return [decompressor.decompress(text.payload + b"\x00\x00\xff\xff").decode() for text in texts]
+    """The compressed texts among these frames."""
+    peer = Half()
+    return [peer.inflate(frame.payload).decode() for frame in frames(data) if frame.opcode == TEXT]
 
 
 async def test_compressed_message_that_is_cancelled_unwritten_spoils_none_that_follows(

@@ -6,12 +6,14 @@ import random
 import struct
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.raw import BINARY, CONTINUATION, PING, REQUEST, TEXT, close, frame, raw_client
+from tests.raw import BINARY, CONTINUATION, PING, TEXT, close, frame, raw_client
+from tests.zlib_peer import request
 from trio_ws.testing import FaultyStream
 
 
@@ -156,12 +158,12 @@ async def test_queue_bounds_what_compressed_messages_inflate_to(
     content = random.Random(1).randbytes(noise) + bytes(size - noise)
     compressor = zlib.compressobj(9, wbits=-15)
     message = (compressor.compress(content) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
-    answer = b"permessage-deflate; client_no_context_takeover"
-    request = REQUEST.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: " + answer + b"\r\n\r\n")
+    offer = "permessage-deflate; client_no_context_takeover"
     data = frame(BINARY, message, rsv=4)
     count = 2**16 // len(data)
     assert count > max_queue + 1
-    async with raw_client(request=request, max_size=size, max_queue=max_queue, ping_interval=None) as (ws, peer):
+    options: dict[str, Any] = {"max_size": size, "max_queue": max_queue, "ping_interval": None}
+    async with raw_client(request=request([offer]), **options) as (ws, peer):
         await peer.send(data * count + close())
         tracemalloc.start()
         try:

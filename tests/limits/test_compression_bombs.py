@@ -3,75 +3,35 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-import trio
 import trio.testing
 
 from tests.limits.measure import KIB, MIB, heap
-from tests.raw import BINARY, CONTINUATION, REQUEST, TEXT, RawPeer, frame
-from trio_ws import WebSocketConnection, wrap_client_stream, wrap_server_stream
-from trio_ws._wire.upgrade import accept_key
+from tests.raw import BINARY, CONTINUATION, TEXT
+from tests.sides import EITHER_SIDE, Side
+from tests.zlib_peer import RSV1, TAIL, compressing, exchange
 
 MAX_SIZE = MIB
-EXTENSION = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 
 
-async def open_as_client(peer: RawPeer) -> None:
-    head = await peer.open_as_client(REQUEST.removesuffix(b"\r\n") + EXTENSION)
-    assert b"permessage-deflate" in head
-
-
-async def open_as_server(peer: RawPeer) -> None:
-    head = await peer.read_head()
-    assert b"permessage-deflate" in head
-    key = next(line for line in head.decode().split("\r\n") if line.startswith("Sec-WebSocket-Key: "))
-    await peer.send(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
-        accept_key(key.partition(": ")[2]).encode() + b"\r\n" + EXTENSION,
-    )
-
-
-@asynccontextmanager
-async def compressing(role: str) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
-    """Our side of a connection with compression, in memory, and a peer made of bytes."""
-    ours, theirs = trio.testing.memory_stream_pair()
-    peer = RawPeer(theirs)
-    async with trio.open_nursery() as nursery:
-        if role == "server":
-            nursery.start_soon(open_as_client, peer)
-            opened = wrap_server_stream(ours, max_size=MAX_SIZE)
-        else:
-            nursery.start_soon(open_as_server, peer)
-            opened = wrap_client_stream(ours, "ws://localhost/", max_size=MAX_SIZE)
-        async with opened as ws:
-            await trio.testing.wait_all_tasks_blocked()
-            yield ws, peer
-            await trio.aclose_forcefully(theirs)
-        nursery.cancel_scope.cancel()
-
-
-def deflated(content: bytes, times: int = 1) -> bytes:
+def bomb(content: bytes) -> bytes:
     compressor = zlib.compressobj(9, wbits=-15)
-    data = b"".join(compressor.compress(content) for _ in range(times))
-    return (data + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+    data = b"".join(compressor.compress(content) for _ in range(256))
+    return (data + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 
-BOMB = deflated(bytes(MIB), 256)
-TEXT_BOMB = deflated(b"x" * MIB, 256)
+BOMB, TEXT_BOMB = bomb(bytes(MIB)), bomb(b"x" * MIB)
 
 
-def in_frames(data: bytes, count: int, opcode: int, *, mask: bool) -> bytes:
+def in_frames(side: Side, data: bytes, count: int, opcode: int) -> bytes:
     step = -(-len(data) // count)
     return b"".join(
-        frame(
+        side.frame(
             CONTINUATION if start else opcode,
             data[start : start + step],
             fin=start + step >= len(data),
-            rsv=0 if start else 4,
-            mask=mask,
+            rsv=0 if start else RSV1,
         )
         for start in range(0, len(data), step)
     )
@@ -82,7 +42,7 @@ def in_reads(data: bytes, first: int) -> list[bytes]:
     return [data[:first], *(data[start : start + 2**14] for start in range(first, len(data), 2**14))]
 
 
-@pytest.mark.parametrize("role", ["client", "server"])
+@EITHER_SIDE
 @pytest.mark.parametrize(("content", "opcode"), [(BOMB, BINARY), (TEXT_BOMB, TEXT)], ids=["binary", "text"])
 @pytest.mark.parametrize(
     ("count", "first"),
@@ -95,12 +55,12 @@ def in_reads(data: bytes, first: int) -> list[bytes]:
     ],
 )
 async def test_bomb_is_1009_and_takes_the_limit_and_little_more(
-    role: str, content: bytes, opcode: int, count: int, first: int, autojump_clock: trio.testing.MockClock
+    side: Side, content: bytes, opcode: int, count: int, first: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    data = in_frames(content, count, opcode, mask=role == "server")
+    data = in_frames(side, content, count, opcode)
     assert len(data) < 300 * KIB
     reads = in_reads(data, first)
-    async with compressing(role) as (ws, peer):
+    async with compressing(side, max_size=MAX_SIZE) as (ws, peer):
         with heap() as measured:
             for read in reads:
                 await peer.send(read)
@@ -109,6 +69,5 @@ async def test_bomb_is_1009_and_takes_the_limit_and_little_more(
         assert (await ws.wait_closed()).sent_code == 1009
     assert peak <= MAX_SIZE + 256 * KIB
 
-    async with compressing(role) as (ws, peer):
-        await peer.send(frame(TEXT, deflated(b"hello"), rsv=4, mask=role == "server"))
-        assert await ws.receive() == "hello"
+    async with compressing(side) as (ws, peer):
+        await exchange(ws, peer, ["hello"])

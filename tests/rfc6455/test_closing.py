@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frames, torn
-from tests.rfc6455.sides import CLIENT, EITHER_SIDE, SERVER, Side
+from tests.sides import CLIENT, EITHER_SIDE, SERVER, Side
 from trio_ws import ConnectionClosed, LocalProtocolError
 
 # Codes, §7.4

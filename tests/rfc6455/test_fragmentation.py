@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawPeer
-from tests.rfc6455.sides import EITHER_SIDE, Side
+from tests.sides import EITHER_SIDE, Side
 
 #: Fragments that end within a character, one of them empty.
 PARTS = [b"\xe2\x82", b"", b"\xac \xf0", b"\x9f\x98\x80"]

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, RawPeer, frame, raw_server
-from tests.rfc6455.sides import EITHER_SIDE, Side
+from tests.sides import EITHER_SIDE, Side
 from trio_ws import ConnectionClosedError
 
 # Who masks, §5.1

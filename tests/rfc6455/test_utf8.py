@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.raw import CLOSE, CONTINUATION, PING, TEXT
-from tests.rfc6455.sides import EITHER_SIDE, Side
+from tests.sides import EITHER_SIDE, Side
 from trio_ws import WebSocketConnection
 from trio_ws._wire.protocol import Failure, Protocol
 

@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawPeer
-from tests.rfc6455.sides import EITHER_SIDE, Side
-from tests.rfc7692.zlib_peer import RSV1, TAIL, Half, compressing, exchange
+from tests.sides import EITHER_SIDE, Side
+from tests.zlib_peer import RSV1, TAIL, Half, compressing, exchange
 from trio_ws import ConnectionClosedError, WebSocketConnection
 
 # The examples, as they stand in the RFC: whole frames of a server's, in hex.

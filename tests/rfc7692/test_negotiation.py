@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.raw import RawPeer, raw_client, raw_server
-from tests.rfc6455.sides import CLIENT, SERVER
-from tests.rfc7692.zlib_peer import FIELD, REPETITIVE, Half, compressing, exchange, parameters, request
+from tests.sides import CLIENT, SERVER
+from tests.zlib_peer import FIELD, REPETITIVE, Half, compressing, exchange, parameters, request
 from trio_ws import Deflate, RemoteHandshakeError, wrap_client_stream
 
 # Repetitions near and far: whoever uses a larger window than agreed on refers to something that the other side has

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.raw import BINARY, CONTINUATION, PING, TEXT, frame
+from tests.zlib_peer import TAIL, Half
 from trio_ws import Deflate
 from trio_ws._wire.deflate import deflate_agreed_in
 from trio_ws._wire.extensions import answer_offers
 from trio_ws._wire.protocol import Event, Failure, Piece, Ping, Protocol, Role
 
-TAIL = b"\x00\x00\xff\xff"
 JSON = '{"user": "alice", "room": "general", "text": "%s"}'
 
 
@@ -32,20 +32,6 @@ def protocol(
     deflate = deflate_agreed_in([answer], role, settings or Deflate(min_size=0), max_size)
     assert deflate is not None
     return Protocol(role, max_size=max_size, max_fragments=max_fragments, deflate=deflate)
-
-
-class Peer:
-    """Compresses as a peer would, with zlib alone."""
-
-    def __init__(self, bits: int = 15) -> None:
-        self._compressor = zlib.compressobj(wbits=-bits)
-        self._decompressor = zlib.decompressobj(-bits)
-
-    def compress(self, data: bytes) -> bytes:
-        return (self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
-
-    def inflate(self, data: bytes) -> bytes:
-        return self._decompressor.decompress(data + TAIL)
 
 
 def payload(data: bytes) -> tuple[bool, bytes]:
@@ -67,7 +53,7 @@ def whole(events: list[Event]) -> str | bytes:
 
 
 def test_message_shrinks_and_the_next_one_refers_to_it() -> None:
-    ours, peer = protocol(), Peer()
+    ours, peer = protocol(), Half()
     sizes = []
     for _ in range(2):
         compressed, data = payload(ours.message(JSON % "hello"))
@@ -81,7 +67,7 @@ def test_without_context_takeover_no_message_refers_to_another() -> None:
     ours = protocol(answer="permessage-deflate; server_no_context_takeover")
     frames = {ours.message(JSON * 3) for _ in range(3)}
     assert len(frames) == 1
-    assert Peer().inflate(payload(frames.pop())[1]) == (JSON * 3).encode()
+    assert Half().inflate(payload(frames.pop())[1]) == (JSON * 3).encode()
 
 
 def test_without_context_takeover_what_does_not_shrink_is_sent_plain() -> None:
@@ -101,7 +87,7 @@ def test_small_message_is_sent_plain() -> None:
 
 
 def test_message_can_be_sent_plain_on_request() -> None:
-    ours, peer = protocol(), Peer()
+    ours, peer = protocol(), Half()
     assert payload(ours.message("a" * 50, compress=False)) == (False, b"a" * 50)
     compressed, data = payload(ours.message("a" * 50))
     assert compressed
@@ -110,7 +96,7 @@ def test_message_can_be_sent_plain_on_request() -> None:
 
 @pytest.mark.parametrize("compress", [True, False])
 def test_first_fragment_decides_for_the_whole_message(compress: bool) -> None:
-    ours, peer = protocol(settings=Deflate(min_size=1000)), Peer()
+    ours, peer = protocol(settings=Deflate(min_size=1000)), Half()
     parts = [ours.message(part, finished=False, compress=compress) for part in ("a" * 50, "", "b" * 50)]
     parts.append(ours.message("", compress=not compress))
     assert [part[0] for part in parts] == [0x41 if compress else 0x01, 0x00, 0x00, 0x80]
@@ -144,7 +130,7 @@ def test_window_that_was_agreed_is_kept(bits: int) -> None:
         for window in (bits, 15)
     )
     assert len(large) < 1.2 * len(noise) < 1.8 * len(noise) < len(ours)
-    assert Peer(bits).inflate(payload(ours)[1]) == noise * 2
+    assert Half(bits).inflate(payload(ours)[1]) == noise * 2
 
 
 def test_client_keeps_within_a_window_of_its_own() -> None:
@@ -168,7 +154,7 @@ def test_client_may_do_without_context_takeover_although_nobody_asked() -> None:
 
 
 def test_message_that_was_made_but_not_sent_is_not_referred_to() -> None:
-    ours, peer = protocol(), Peer()
+    ours, peer = protocol(), Half()
     assert peer.inflate(payload(ours.message(JSON))[1]) == JSON.encode()
     plain, compressed = ours.message(JSON, compress=False), ours.message(JSON)
     assert ours.forget(plain, [compressed])  # nothing can refer to it
@@ -187,38 +173,15 @@ def test_without_context_takeover_any_message_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "messages"),
-    [
-        pytest.param("7.2.3.1", ["c1 07 f2 48 cd c9 c9 07 00"], id="7.2.3.1-one-block"),
-        pytest.param("7.2.3.1", ["41 03 f2 48 cd", "80 04 c9 c9 07 00"], id="7.2.3.1-fragmented"),
-        pytest.param("7.2.3.3", ["c1 0b 00 05 00 fa ff 48 65 6c 6c 6f 00"], id="7.2.3.3-stored-block"),
-        pytest.param("7.2.3.4", ["c1 08 f3 48 cd c9 c9 07 00 00"], id="7.2.3.4-BFINAL"),
-        pytest.param("7.2.3.5", ["c1 0d f2 48 05 00 00 00 ff ff ca c9 c9 07 00"], id="7.2.3.5-two-blocks"),
-    ],
-)
-def test_example_of_the_rfc_is_hello(section: str, messages: list[str]) -> None:
-    ours = protocol("client")
-    data = b"".join(map(bytes.fromhex, messages))
-    for _ in range(2):
-        assert whole(ours.feed(data)) == "Hello"
-
-
-def test_sliding_window_of_the_rfc_refers_to_the_message_before() -> None:
-    """§7.2.3.2."""
-    ours = protocol("client")
-    assert ours.feed(bytes.fromhex("c1 07 f2 48 cd c9 c9 07 00 c1 05 f2 00 11 00 00")) == ["Hello", "Hello"]
-
-
-@pytest.mark.parametrize(
     "data", [b"\x00", b"", b"\x03\x00", b"\x03\x00" * 100, b"\x00" + TAIL + b"\x00", b"\x01\x00\x00\xff\xff"]
 )
 def test_empty_message_inflates_and_disturbs_nothing(data: bytes) -> None:
-    ours, peer = protocol(), Peer()
+    ours, peer = protocol(), Half()
     for text in ("before", "after"):
         assert ours.feed(frame(TEXT, peer.compress(text.encode()), rsv=4)) == [text]
         assert whole(ours.feed(frame(TEXT, data, rsv=4))) == ""
         # A stream that ended starts with an empty window, and so does the peer.
-        peer = Peer()
+        peer = Half()
 
 
 def test_last_block_may_be_followed_by_others() -> None:
@@ -227,15 +190,15 @@ def test_last_block_may_be_followed_by_others() -> None:
         return compressor.compress(data) + compressor.flush()
 
     ours = protocol()
-    message = final(b"one ") + final(b"") + final(b"two ") + Peer().compress(b"three")
+    message = final(b"one ") + final(b"") + final(b"two ") + Half().compress(b"three")
     assert whole(ours.feed(frame(TEXT, message, rsv=4))) == "one two three"
     # The message may also end with it, although §7.2.3.4 asks for an octet more.
     assert ours.feed(frame(TEXT, final(b"four"), rsv=4)) == ["four"]
-    assert ours.feed(frame(TEXT, Peer().compress(b"five"), rsv=4)) == ["five"]
+    assert ours.feed(frame(TEXT, Half().compress(b"five"), rsv=4)) == ["five"]
 
 
 def test_compressed_and_plain_messages_mix() -> None:
-    ours, peer = protocol(), Peer()
+    ours, peer = protocol(), Half()
     data = frame(TEXT, peer.compress(b"one"), rsv=4) + frame(TEXT, b"two")
     data += frame(BINARY, peer.compress(b"one three"), rsv=4) + frame(BINARY, b"")
     assert ours.feed(data) == ["one", "two", b"one three", b""]
@@ -244,7 +207,7 @@ def test_compressed_and_plain_messages_mix() -> None:
 @given(st.lists(st.integers(0, 60), max_size=10), st.lists(st.integers(0, 400), max_size=10))
 def test_control_frames_and_cuts_change_nothing(fragment_edges: list[int], read_edges: list[int]) -> None:
     text = "Wärme und Kälte " * 20
-    peer = Peer()
+    peer = Half()
     messages = []
     for _ in range(2):
         compressed = peer.compress(text.encode())
@@ -290,7 +253,7 @@ def test_continuation_of_nothing_is_not_inflated_also_behind_a_compressed_messag
 @pytest.mark.parametrize("data", [b"\x00", b"\xff\xff\xff", bytes(1500)], ids=["valid", "invalid", "large"])
 def test_message_inside_a_compressed_message_is_an_error(data: bytes) -> None:
     """RFC 6455 §5.4, whatever it would inflate to."""
-    begun = frame(TEXT, Peer().compress(b"hello"), rsv=4, fin=False)
+    begun = frame(TEXT, Half().compress(b"hello"), rsv=4, fin=False)
     failure = protocol().feed(begun + frame(TEXT, data, rsv=4))[-1]
     assert isinstance(failure, Failure)
     assert failure.code == 1002
@@ -355,7 +318,7 @@ def test_message_that_was_cut_short_is_an_error_wherever() -> None:
 
 def test_reference_beyond_the_agreed_window_is_an_error() -> None:
     noise = random.Random(4).randbytes(20_000)
-    data = Peer(15).compress(noise + noise)
+    data = Half(15).compress(noise + noise)
     ours = protocol(answer="permessage-deflate; client_max_window_bits=9", max_size=50_000)
     failure = ours.feed(frame(BINARY, data, rsv=4))[-1]
     assert isinstance(failure, Failure)
@@ -363,7 +326,7 @@ def test_reference_beyond_the_agreed_window_is_an_error() -> None:
 
 
 def test_text_that_inflates_to_no_utf8_is_an_error_before_the_message_ends_and_the_last_event() -> None:
-    data = frame(TEXT, Peer().compress(b"abc\xff"), rsv=4, fin=False) + frame(PING, b"not heard") * 10
+    data = frame(TEXT, Half().compress(b"abc\xff"), rsv=4, fin=False) + frame(PING, b"not heard") * 10
     failure = protocol().feed(data)[-1]
     assert isinstance(failure, Failure)
     assert failure.code == 1007
@@ -378,7 +341,7 @@ def test_text_that_inflates_to_no_utf8_is_an_error_before_the_message_ends_and_t
 def test_message_is_exact_up_to_the_limit_and_refused_beyond(limit: int, parts: int, role: Role) -> None:
     for beyond in (-1, 0, 1, 2, 65536):
         for noise in (bytes(limit + beyond), random.Random(5).randbytes(limit + beyond)):
-            data = Peer().compress(noise)
+            data = Half().compress(noise)
             edges = [len(data) * part // parts for part in range(parts + 1)]
             ours = protocol(role, max_size=limit)
             events: list[Event] = []
@@ -417,7 +380,7 @@ def test_message_within_the_limit_may_come_in_fragments_of_one_byte(size: int) -
 
 
 def test_read_that_inflates_to_many_messages_is_taken_in_batches() -> None:
-    message = Peer().compress(bytes(2**20))
+    message = Half().compress(bytes(2**20))
     ours = protocol(max_size=2**20, answer="permessage-deflate; client_no_context_takeover")
     data = frame(BINARY, message, rsv=4) * 20
     assert len(data) < 2**16

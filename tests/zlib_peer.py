@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from tests.raw import BINARY, CONTINUATION, REQUEST, TEXT, Frame, RawPeer
-from tests.rfc6455.sides import Side
+from tests.sides import Side
 from trio_ws import Deflate, WebSocketConnection
 
 FIELD = "Sec-WebSocket-Extensions"
