@@ -17,15 +17,16 @@ from .._wire.protocol import Piece
 
 __all__ = ["Assembly", "Inbox"]
 
+#: Characters of a text that are joined in one place.
+_PART = 2**14
+
 
 class Assembly:
     """One message that arrives in pieces: put together here, or streamed to a consumer that claimed it."""
 
     def __init__(self, kind: type[str] | type[bytes]) -> None:
         self.kind = kind
-        # Joined as they come: a message of a million tiny pieces costs its bytes, not a million objects.
-        self._text = io.StringIO()
-        self._bytes = io.BytesIO()
+        self._forget()
         self._sink: trio.MemorySendChannel[str | bytes] | None = None
         #: Whether all of it has been handed to the consumer.
         self.complete = False
@@ -34,14 +35,22 @@ class Assembly:
     def claimed(self) -> bool:
         return self._sink is not None
 
+    def _forget(self) -> None:
+        # Joined as they come: a message of a million tiny pieces costs its bytes, not a million objects. A StringIO
+        # may reserve a quarter more than it holds, so it holds no more than a part of a text.
+        self._bytes = io.BytesIO()
+        self._texts: list[str] = []
+        self._text = io.StringIO()
+
     def add(self, data: str | bytes) -> None:
-        if isinstance(data, str):
-            self._text.write(data)
-        else:
+        if isinstance(data, bytes):
             self._bytes.write(data)
+        elif self._text.write(data) and self._text.tell() >= _PART:
+            self._texts.append(self._text.getvalue())
+            self._text = io.StringIO()
 
     def whole(self) -> str | bytes:
-        return self._text.getvalue() if self.kind is str else self._bytes.getvalue()
+        return self._bytes.getvalue() if self.kind is bytes else "".join([*self._texts, self._text.getvalue()])
 
     def claim(self, max_queue: int) -> trio.MemoryReceiveChannel[str | bytes]:
         """From now on the pieces go to the channel returned; the first of them is all that came so far."""
@@ -49,8 +58,7 @@ class Assembly:
         so_far = self.whole()
         if so_far:
             self._sink.send_nowait(so_far)
-        self._text = io.StringIO()
-        self._bytes = io.BytesIO()
+        self._forget()
         return source
 
     def put(self, data: str | bytes) -> None:
