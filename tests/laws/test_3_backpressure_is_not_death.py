@@ -140,3 +140,39 @@ async def test_deadline_that_our_own_event_loop_missed_is_put_off_for_a_second(
         assert (ws.close_reason is None) is alive
         if alive:
             await peer.send(close())
+
+
+@pytest.mark.parametrize("late", [0.01, 0.06, 0.5])
+async def test_late_look_at_a_deadline_that_means_nothing_any_more_drops_nobody(
+    late: float, mock_clock: trio.testing.MockClock
+) -> None:
+    """A write had to wait when the clock came by, and went on long ago; then our event loop stands still."""
+
+    async def jump(seconds: float) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(seconds)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async with (
+        raw_client(lockstep=True, ping_interval=20, ping_timeout=20) as (ws, peer),
+        trio.open_nursery() as nursery,
+    ):
+
+        async def answer_every_ping() -> None:
+            while received := await peer.receive():
+                if received.opcode == PING:
+                    await peer.send(frame(PONG, received.payload))
+
+        await jump(19.5)
+        nursery.start_soon(ws.send, "hello")
+        await jump(0.5)  # at 20, the clock comes by
+        await jump(0.5)
+        nursery.start_soon(answer_every_ping)
+        await jump(19.5)  # at 40, a ping is answered
+        await jump(19.4)
+        await jump(0.1 + late)  # the write would have had to go on by 59.5
+        for _ in range(4):
+            await jump(0.4)  # nobody has asked the peer anything meanwhile
+        assert ws.close_reason is None
+        nursery.cancel_scope.cancel()
+        await trio.aclose_forcefully(peer.stream)

@@ -191,3 +191,19 @@ async def test_without_timeouts_the_user_waits_as_long_as_it_takes(autojump_cloc
         assert ws.close_reason is None
         await peer.send(close())
         assert (await ws.wait_closed()).ok
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(20, 20), (20, 5), (60, 5), (20, 19), (20, 21), (5, 60)])
+@pytest.mark.parametrize("after", [0.1, 3])
+async def test_write_that_begins_between_two_pings_has_its_own_deadline(
+    interval: float, timeout: float, after: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with raw_client(lockstep=True, ping_interval=interval, ping_timeout=timeout) as (ws, peer):
+        ping = await peer.receive()
+        assert ping is not None
+        await peer.send(frame(PONG, ping.payload))
+        await trio.sleep(after)
+        began = trio.current_time()
+        with pytest.raises(ConnectionClosedError):
+            await ws.send("nobody reads this")
+        assert trio.current_time() - began == pytest.approx(interval + timeout, abs=0.1)

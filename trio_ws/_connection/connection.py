@@ -137,8 +137,10 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             LocalProtocolError: The first fragment is neither text nor binary, or a later one is of another kind.
             ConnectionClosed: As in :meth:`send`.
 
-        Cancellation: as in :meth:`send`. If this ends by cancellation or by an exception after the first fragment, the
-            message can never be completed, and the connection is closed with 1011.
+        Cancellation: as in :meth:`send`, except that a fragment whose turn has come cannot be left out any more: then
+            the connection is aborted, even if nothing of it was written. If this ends by cancellation or by an
+            exception after the first fragment, the message can never be completed, and the connection is closed
+            with 1011.
         """
         if isinstance(fragments, (str, bytes, bytearray, memoryview)):
             raise LocalProtocolError("send_fragments() takes an iterable of fragments; use send() for one message")

@@ -172,6 +172,7 @@ class Session:
             await self._transport.close()
             # What refers to each other does not have to wait for the garbage collector.
             self.writer.retire()
+            self._protocol.stop()
             self._nursery = None
             self.done.set()
 
@@ -194,7 +195,9 @@ class Session:
                     return
                 self._sign_of_life()
             self.bytes_received += len(data)
-            for event in self._protocol.feed(data):
+            events = self._protocol.feed(data)
+            data = b""  # there may be long to wait, and the protocol has it
+            for event in events:
                 self._take(event)
             if self.reason is not None:
                 return
@@ -318,13 +321,21 @@ class Session:
             # Our own event loop has stood still. What the peer did meanwhile has yet to be seen: law 3.
             # But only once: else a peer that keeps us busy would live on that.
             self._put_off = True
-            self._pong_deadline = self._stall_deadline = now + _GRACE
+            self._put_off_what_is_due(now, now + _GRACE, now + _GRACE)
         elif self._pong_deadline <= now and not self.writer.held:
             self._give_up("gave no sign of life")
         elif self._stalled(now):
             self._give_up("took nothing of what we write")
         else:
-            self._pong_deadline = self._stall_deadline = math.inf
+            # A pong that is due while frames are held says nothing, and a write that went on has a new deadline.
+            self._put_off = False
+            self._put_off_what_is_due(now, math.inf, self._stall_due())
+
+    def _put_off_what_is_due(self, now: float, pong_deadline: float, stall_deadline: float) -> None:
+        if self._pong_deadline <= now:
+            self._pong_deadline = pong_deadline
+        if self._stall_deadline <= now:
+            self._stall_deadline = stall_deadline
 
     def _give_up(self, what: str) -> None:
         self._cause = TimeoutError(f"keepalive: the peer {what} in time")
@@ -373,9 +384,9 @@ class Session:
         """One visit of the clock: send a ping, and see to it that the peer has to answer."""
         if not self._open:
             return
-        interval, timeout = self.options.ping_interval, self.options.ping_timeout
-        if interval is not None and timeout is not None and self.writer.waiting_since is not None:
-            self._stall_deadline = self.writer.waiting_since + interval + timeout
+        timeout = self.options.ping_timeout
+        if self._stall_deadline == math.inf:
+            self._stall_deadline = self._stall_due()
         # One ping at a time is enough to ask. None behind a write that waits: there they would pile up, and whether
         # that write goes on says more.
         if self._pong_deadline == math.inf and not self.writer.held:
@@ -395,12 +406,16 @@ class Session:
         self._put_off = False
         self._sign_of_life()
 
-    def _stalled(self, now: float) -> bool:
+    def _stall_due(self) -> float:
+        """When the write that is waiting, if there is one, has to go on."""
         since = self.writer.waiting_since
         interval, timeout = self.options.ping_interval, self.options.ping_timeout
         if since is None or interval is None or timeout is None:
-            return False
-        return now - since >= interval + timeout
+            return math.inf
+        return since + interval + timeout
+
+    def _stalled(self, now: float) -> bool:
+        return self._stall_due() <= now
 
     def _next_deadline(self) -> float:
         return min(self._pong_deadline, self._stall_deadline, self._close_deadline)

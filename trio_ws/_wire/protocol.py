@@ -152,7 +152,7 @@ class Protocol:
             self._rest = self._events()
         self.pending = False
         received: list[Event] = []
-        room = max(len(data), _BATCH)
+        room = _BATCH
         for event in self._rest:
             received.append(event)
             if isinstance(event, Piece):
@@ -163,6 +163,11 @@ class Protocol:
                 self.pending = True
                 break
         return received
+
+    def stop(self) -> None:
+        """Nothing more is read: let go of what is left to be inflated, which refers to this."""
+        self._listening = self.pending = False
+        self._rest = iter(())
 
     def _events(self) -> Iterator[Event]:
         """What there is to say of the bytes that wsproto has; messages are inflated when they are asked for."""
