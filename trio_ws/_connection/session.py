@@ -194,13 +194,15 @@ class Session:
                     self._conclude()
                     return
                 self._sign_of_life()
-            self.bytes_received += len(data)
-            events = self._protocol.feed(data)
-            data = b""  # there may be long to wait, and the protocol has it
-            for event in events:
-                self._take(event)
+            self._feed(data)
+            data = b""  # there may be long to wait; nothing of what has been read is kept here meanwhile
             if self.reason is not None:
                 return
+
+    def _feed(self, data: bytes) -> None:
+        self.bytes_received += len(data)
+        for event in self._protocol.feed(data):
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, (str, bytes, Piece)):
