@@ -169,22 +169,31 @@ class PerMessageDeflate(Extension):
 
     # What goes out
 
+    def deflate(self, data: bytes, *, wanted: bool) -> bytes | None:
+        """The content of a whole message, compressed; None if it is to be sent as it is."""
+        if not wanted or len(data) < self._settings.min_size or not self._can_compress:
+            return None
+        compressed = self._compress(data, True)
+        if self._compress_afresh and len(compressed) >= len(data):
+            return None  # it saves nothing, and nothing later refers to it
+        return compressed
+
     def frame_outbound(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
+        # wsproto makes the fragments of a message only. How long that will be nobody knows.
         if opcode.iscontrol():
             return rsv, data
         first = opcode is not Opcode.CONTINUATION
         if first:
-            # Of a message in fragments nobody knows how long it will be.
-            large = not fin or len(data) >= self._settings.min_size
-            self._compressing = self.wanted and large and self._compress_bits >= SMALLEST_WINDOW
+            self._compressing = self.wanted and self._can_compress
         if not self._compressing:
             return rsv, data
-        compressed = self._compress(data, fin)
-        if first and fin and self._compress_afresh and len(compressed) >= len(data):
-            return rsv, data  # it saves nothing, and nothing later refers to it
-        return (_COMPRESSED if first else rsv), compressed
+        return (_COMPRESSED if first else rsv), self._compress(data, fin)
+
+    @property
+    def _can_compress(self) -> bool:
+        return self._compress_bits >= SMALLEST_WINDOW
 
     def _compress(self, data: bytes, fin: bool) -> bytes:
         if self._compressor is None:

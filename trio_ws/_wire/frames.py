@@ -7,14 +7,26 @@ front of whatever is not plain, and leaves it to the state machine.
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from struct import Struct
 
-__all__ = ["accelerated", "mask", "mask_in_python", "split", "split_in_python"]
+__all__ = [
+    "accelerated",
+    "make_frame",
+    "mask",
+    "mask_in_python",
+    "read_header",
+    "split",
+    "split_in_python",
+    "whole_size",
+]
 
 # §5.2: FIN, no reserved bit, and the opcode of a text or of a binary message.
 _TEXT = 0x81
 _BINARY = 0x82
 _KEY_SIZE = 4
+_SHORT, _MEDIUM, _LONG = Struct("!BB"), Struct("!BBH"), Struct("!BBQ")
 
 # As a global this saves the look-up in `int`, 0.03 us of the 0.4 us that masking 64 bytes takes.
 _number = int.from_bytes
@@ -102,6 +114,57 @@ def split_in_python(
             break
         start = stop
     return messages, start
+
+
+def read_header(data: bytes, start: int, masked: bool) -> tuple[int, int] | None:
+    """Where the payload of the frame at ``start`` begins, and how long it is.
+
+    Returns:
+        None for a header that is not there completely, or with which :func:`split` has something wrong.
+    """
+    if start + 2 > len(data):
+        return None
+    mask_bit, key_size = (0x80, _KEY_SIZE) if masked else (0, 0)
+    size = data[start + 1] - mask_bit
+    payload = start + 2 + key_size
+    if size > 125:
+        payload += 2 if size == 126 else 8
+        size = _long_size(data, start, size) if payload <= len(data) else -1
+    return None if size < 0 or payload > len(data) else (payload, size)
+
+
+def whole_size(head: bytes) -> int | None:
+    """How long the frame is whose first bytes these are, header included, whatever is wrong with it; None: too few."""
+    if len(head) < 2:
+        return None
+    short = head[1] & 0x7F
+    header = 2 + (0 if short < 126 else 2 if short == 126 else 8) + (_KEY_SIZE if head[1] & 0x80 else 0)
+    if len(head) < header:
+        return None
+    return header + (short if short < 126 else _number(head[2:4]) if short == 126 else _number(head[2:10]))
+
+
+def make_frame(first: int, payload: bytes, masked: bool) -> tuple[bytes, bytes]:
+    """A frame, in two parts that may be written one behind the other: so a large payload need not be copied.
+
+    Args:
+        first: The first byte: FIN, reserved bits and opcode.
+        payload: As it is before it is masked.
+        masked: Whether to mask it, with a new key (§5.3).
+    """
+    size = len(payload)
+    mask_bit = 0x80 if masked else 0
+    if size < 126:
+        header = _SHORT.pack(first, mask_bit | size)
+    elif size < 65536:
+        header = _MEDIUM.pack(first, mask_bit | 126, size)
+    else:
+        header = _LONG.pack(first, mask_bit | 127, size)
+    if not masked:
+        return header, payload
+    # §5.3: "The masking key MUST be derived from a strong source of entropy". One system call, 0.5 us.
+    key = os.urandom(_KEY_SIZE)
+    return header + key, mask(payload, key)
 
 
 def _translated(data: bytes | bytearray | memoryview, key: bytes | bytearray) -> bytearray:

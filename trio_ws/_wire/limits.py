@@ -9,13 +9,18 @@ from __future__ import annotations
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-__all__ = ["FrameGuard"]
+__all__ = ["FrameGuard", "most_on_the_wire"]
 
 _BAD_GATEWAY = (1014).to_bytes(2)
 _TRY_AGAIN_LATER = (1013).to_bytes(2)
 #: Bytes by which a fragment may grow that is compressed and flushed by itself, however tiny it is.
 _FLUSH = 16
 _NO_RSV = RsvBits(False, False, False)
+
+
+def most_on_the_wire(max_size: float, *, compressed: bool, fragments: int = 0) -> float:
+    """Bytes that a message of ``max_size`` bytes may take, behind so many fragments, from an honest compressor."""
+    return 2 * max_size + _FLUSH * (fragments + 1) if compressed else max_size
 
 
 class FrameGuard(Extension):
@@ -61,9 +66,7 @@ class FrameGuard(Extension):
         if opcode is not Opcode.CONTINUATION:
             self._compressed = rsv.rsv1
         self._frame_size = payload_length
-        most = self._max_size
-        if self._compressed:
-            most = 2 * most + _FLUSH * (self._fragments + 1)
+        most = most_on_the_wire(self._max_size, compressed=self._compressed, fragments=self._fragments)
         if self._size + payload_length > most:
             self.problem = f"message over the limit of {self._max_size} bytes"
             return CloseReason.MESSAGE_TOO_BIG

@@ -1,105 +1,49 @@
 """Bytes in, events out: one WebSocket connection after its opening handshake (RFC 6455 §5 to §7).
 
-The state machine is wsproto's. What this adds: limits that hold from a frame's header, whole messages told
-from pieces, one close frame and no more, and a peer that broke the protocol is not listened to any longer.
-It owns no socket, no clock and no task; :meth:`Protocol.feed` is synchronous and ignorant of who reads.
+There are two lanes. Nearly every frame is a whole message, a ping or a pong, which means the same in whatever state
+the connection is: the fast lane decodes it right here, with the arithmetic of ``frames.py``. Every other one is
+wsproto's to judge (``slow_lane.py``): fragments, close frames, frames whose header came in two reads, and whatever
+breaks the rules. It gets the bytes of these frames and no others, and is not even made before the first of them.
+
+Of 64 bytes, a message takes wsproto 10 us to read and 4 us to make; the fast lane takes 1.5 and 0.7 us, and less than
+0.2 us of reading if the C extension is there.
+
+Nothing here owns a socket, a clock or a task; :meth:`Protocol.feed` is synchronous and ignorant of who reads.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 from codecs import IncrementalDecoder, getincrementaldecoder
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 
-import attrs
 from wsproto import events
-from wsproto.connection import Connection, ConnectionState, ConnectionType
 
-from .._errors import LocalProtocolError
-from .._values import CloseCode, quote
+from .._values import CloseCode
 from .deflate import InflateError, PerMessageDeflate
-from .limits import FrameGuard
+from .events import Close, Event, Failure, Piece, Ping, Pong, Role, check_close, not_utf8
+from .frames import make_frame, mask, read_header, split
+from .limits import most_on_the_wire
+from .slow_lane import SlowLane
 
 __all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
 
 _UTF8Decoder = getincrementaldecoder("utf-8")
 
-Role: TypeAlias = Literal["client", "server"]
-
-
-@attrs.frozen
-class Piece:
-    """A part of a message that did not arrive in one frame and one read."""
-
-    data: str | bytes
-    finished: bool
-
-
-@attrs.frozen
-class Ping:
-    payload: bytes
-
-
-@attrs.frozen
-class Pong:
-    payload: bytes
-
-
-@attrs.frozen
-class Close:
-    """A close frame: the peer's, or ours. Code 1005 stands for a frame without a code (RFC 6455 §7.1.5)."""
-
-    code: int = attrs.field(converter=int)
-    reason: str = ""
-
-
-@attrs.frozen
-class Failure:
-    """The peer broke the protocol or a limit: the connection has to be failed with this code (RFC 6455 §7.1.7)."""
-
-    code: int
-    reason: str
-
-
-#: A whole message is its plain ``str`` or ``bytes``; everything rarer has a class.
-Event: TypeAlias = "str | bytes | Piece | Ping | Pong | Close | Failure"
-
-#: The bit of a frame's first byte that marks a compressed message (RFC 7692 §6).
+# First bytes of frames (§5.2): FIN, the reserved bits, the opcode.
+_TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
+#: The bit that marks a compressed message (RFC 7692 §6).
 _RSV1 = 0x40
+_DATA = frozenset([_TEXT, _BINARY])
+_COMPRESSED = frozenset([_TEXT | _RSV1, _BINARY | _RSV1])
+
 #: A frame's header is at most this long, mask included (§5.2).
 _MAX_HEADER = 14
-#: Bytes of payload that are returned at once when compressed messages come.
+#: What :meth:`Protocol.feed` returns at once: bytes that were inflated, and events (of empty messages, a read may hold
+#: ten thousand, which is too much for one turn of the event loop).
 _BATCH = 2**16
-#: A close frame's payload is at most 125 bytes, two of them the code (RFC 6455 §5.5).
-_MAX_REASON = 123
-
-
-def _may_be_sent(code: int) -> bool:
-    """RFC 6455 §7.4.2 and the IANA registry: 1004 to 1006 and 1015 to 2999 never stand in a frame."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-
-
-def check_close(code: object, reason: object) -> None:
-    """Raise :exc:`LocalProtocolError` unless a close frame may carry this code and reason."""
-    if isinstance(code, bool) or not isinstance(code, int) or not _may_be_sent(code):
-        raise LocalProtocolError(
-            f"close code {code!r} may not be sent; use 1000 to 1003, 1007 to 1014, or your own from 3000 to 4999"
-        )
-    if not isinstance(reason, str):
-        raise LocalProtocolError(f"a close reason is a str, not {type(reason).__name__}")
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in reason):
-        raise LocalProtocolError(f"a close reason may not contain control characters: {quote(reason)}")
-    try:
-        size = len(reason.encode())
-    except UnicodeEncodeError as exc:
-        raise _not_utf8(reason, "a close reason") from exc
-    if size > _MAX_REASON:
-        raise LocalProtocolError(f"a close reason is at most {_MAX_REASON} bytes of UTF-8, not {size}: {quote(reason)}")
-
-
-def _not_utf8(text: str, what: str) -> LocalProtocolError:
-    return LocalProtocolError(f"{what} must be encodable as UTF-8 (RFC 6455 §5.6), {quote(text)} is not")
+_MOST_EVENTS = 1000
+_MAX_CONTROL = 125
 
 
 class Protocol:
@@ -112,139 +56,253 @@ class Protocol:
         deflate: This connection's compression, if the handshake agreed on it.
     """
 
+    __slots__ = (
+        "_compressed",
+        "_decoder",
+        "_deflate",
+        "_fragmenting",
+        "_in_message",
+        "_key",
+        "_left",
+        "_listening",
+        "_masks",
+        "_max_fragments",
+        "_max_size",
+        "_offset",
+        "_rest",
+        "_room",
+        "_slow",
+        "pending",
+    )
+
     def __init__(
         self, role: Role, *, max_size: int | None, max_fragments: float, deflate: PerMessageDeflate | None = None
     ) -> None:
-        self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments, compression=bool(deflate))
+        self._masks = role == "client"
+        self._max_size = sys.maxsize if max_size is None else max_size
+        self._max_fragments = max_fragments
         self._deflate = deflate
-        kind = ConnectionType.CLIENT if role == "client" else ConnectionType.SERVER
-        self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
+        self._slow: SlowLane | None = None
         self._listening = True
-        self._in_message = False
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
-        self._rest: Iterator[Event] = iter(())
-        #: Of the compressed text that is being received.
+        self._rest: Iterator[Sequence[Event]] = iter(())
+        self._room = 0
+        # The message that is being received: whether a part of it has been passed on, and its decoder if it is a text
+        # that wsproto does not decode.
+        self._in_message = False
         self._decoder: IncrementalDecoder | None = None
+        # Its frame, if that is in the fast lane and has not come completely: bytes that have not, and its masking key.
+        self._left = self._offset = 0
+        self._key = b""
+        self._compressed = False
+        #: Whether we are in the middle of sending a message in fragments.
+        self._fragmenting = False
 
     @property
     def open(self) -> bool:
         """Whether data and pings may be sent: neither side has sent a close frame, and the peer kept the rules."""
-        return self._wsproto.state is ConnectionState.OPEN and self._listening
+        return self._listening and (self._slow is None or self._slow.open)
 
     # Receiving
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> Sequence[Event]:
         """Take bytes from the peer; return what they complete, in order.
 
-        Compressed messages may inflate to a thousand times what was read. When more than :data:`_BATCH` bytes have
-        come of it, they are returned and :attr:`pending` is set; then ``feed(b"")`` goes on.
+        A read may hold thousands of events, and compressed messages may inflate to a thousand times their size. When
+        there is enough for one turn, it is returned and :attr:`pending` is set; then ``feed(b"")`` goes on.
 
         A :class:`Close` or a :class:`Failure` is the last event: what comes behind it is not looked at
         (§5.5.1 forbids the peer to send more; after a failure nothing it sends can be trusted).
         """
         if not self._listening:
             return []
-        self._wsproto.receive_data(data)
-        if self._deflate is None:
-            return list(self._events())
         if not self.pending:
-            self._rest = self._events()
+            if self._at_message:
+                # A lane on the shoulder: of most reads nothing is left behind this line.
+                messages, end = split(data, 0, not self._masks, self._max_size, _MOST_EVENTS)
+                if end == len(data):
+                    return messages
+                self._rest = self._events(data, end, messages)
+            else:
+                self._rest = self._events(data, 0, [])
         self.pending = False
+        self._room = _BATCH
         received: list[Event] = []
-        room = _BATCH
-        for event in self._rest:
-            received.append(event)
-            if isinstance(event, Piece):
-                event = event.data
-            if isinstance(event, (str, bytes)):
-                room -= len(event)
-            if room < 0:
+        for batch in self._rest:
+            received += batch
+            if self._room < 0 or len(received) >= _MOST_EVENTS:
                 self.pending = True
                 break
         return received
 
     def stop(self) -> None:
-        """Nothing more is read: let go of what is left to be inflated, which refers to this."""
+        """Nothing more is read: let go of what is left to be looked at, which refers to this."""
         self._listening = self.pending = False
         self._rest = iter(())
 
-    def _events(self) -> Iterator[Event]:
-        """What there is to say of the bytes that wsproto has; messages are inflated when they are asked for."""
-        for event in self._wsproto.events():
-            compressed = None if self._deflate is None else self._deflate.take()
-            if compressed is not None and isinstance(event, events.Message):
-                yield from self._inflated(event, compressed)
-                if not self._listening:
-                    return
-            else:
-                yield self._event(event)
+    @property
+    def _at_message(self) -> bool:
+        """Whether what comes next is the beginning of a frame, and may be that of a message."""
+        return not (self._in_message or self._left or self._mid_slow_frame)
 
-    def _event(self, event: events.Event) -> Event:
-        if isinstance(event, events.Message):
-            # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
-            data = event.data if isinstance(event.data, str) else bytes(event.data)
-            return self._message(data, event.message_finished)
-        if isinstance(event, events.Ping):
-            return Ping(bytes(event.payload))
-        if isinstance(event, events.Pong):
-            return Pong(bytes(event.payload))
-        assert isinstance(event, events.CloseConnection)
-        self._listening = False
-        return self._close_or_failure(event)
+    @property
+    def _mid_slow_frame(self) -> bool:
+        return self._slow is not None and self._slow.mid_frame
+
+    def _events(self, data: bytes, start: int, messages: Sequence[Event]) -> Iterator[Sequence[Event]]:
+        """What there is in ``data`` from ``start`` on, behind these; made when it is asked for."""
+        if messages:
+            yield messages
+        while start < len(data) and self._listening:
+            if self._left:
+                part = memoryview(data)[start : start + self._left]
+                start += len(part)
+                yield from self._content(part)
+            elif not self._mid_slow_frame and (taken := self._take(data, start)):
+                found, start = taken
+                if found:
+                    yield found
+            else:
+                start = self._slow_lane.take(data, start)
+                yield from self._judged()
+
+    # The fast lane
+
+    def _take(self, data: bytes, start: int) -> tuple[Sequence[Event], int] | None:
+        """What the frame that begins here is, and where the next byte to look at stands; None if wsproto is to judge.
+
+        Nothing yet is also an answer: the frame is a message that goes on behind what has come.
+        """
+        if not self._in_message:
+            messages, end = split(data, start, not self._masks, self._max_size, _MOST_EVENTS)
+            if messages:
+                return messages, end
+        header = read_header(data, start, not self._masks)
+        if header is None:
+            return None
+        first, (payload, size) = data[start], header
+        end = payload + size
+        if first in (_PING, _PONG) and size <= _MAX_CONTROL and end <= len(data):
+            content = data[payload:end] if self._masks else mask(data[payload:end], data[payload - 4 : payload])
+            return [Ping(content) if first == _PING else Pong(content)], end
+        if self._in_message or not self._may_be_taken(first, size):
+            return None
+        self._left, self._offset = size, 0
+        self._key = data[payload - 4 : payload]
+        self._compressed = first & _RSV1 != 0
+        self._decoder = _UTF8Decoder() if first | _RSV1 == _TEXT | _RSV1 else None
+        return [], payload
+
+    def _may_be_taken(self, first: int, size: int) -> bool:
+        """Whether a frame like this is a message within the limits. (No bytes at all are rare in compressed ones.)"""
+        if self._deflate is not None and first in _COMPRESSED:
+            return 0 < size <= most_on_the_wire(self._max_size, compressed=True)
+        return first in _DATA and size <= self._max_size
+
+    def _content(self, part: memoryview) -> Iterator[Sequence[Event]]:
+        """A part of the payload of the frame that is coming in."""
+        content = bytes(part) if self._masks else mask(part, self._key, self._offset)
+        self._left -= len(part)
+        self._offset += len(part)
+        if self._compressed:
+            yield from self._inflated(content, not self._left)
+            return
+        try:
+            event: Event = self._message(self._decoded(content, not self._left), not self._left)
+        except UnicodeDecodeError as exc:
+            event = self._failure(CloseCode.INVALID_DATA, exc)
+        yield [event]
 
     def _message(self, data: str | bytes, finished: bool) -> str | bytes | Piece:
         whole = finished and not self._in_message
         self._in_message = not finished
         return data if whole else Piece(data, finished)
 
-    def _inflated(self, event: events.Message[Any], compressed: bytes) -> Iterator[Event]:
-        """The content of a compressed frame, or of the part of one that has come."""
+    def _decoded(self, content: bytes, last: bool = False) -> str | bytes:
+        return content if self._decoder is None else self._decoder.decode(content, last)
+
+    def _inflated(self, compressed: bytes, last: bool) -> Iterator[Sequence[Event]]:
+        """A part of a compressed message, which may be a large one; so each piece is inflated when it is asked for."""
         assert self._deflate is not None
-        if not self._in_message:
-            self._decoder = _UTF8Decoder() if isinstance(event, events.TextMessage) else None
-        last = event.message_finished
         try:
-            chunk = b""
+            content = b""
             for following in self._deflate.inflate(compressed, last=last):
-                if chunk:
-                    yield self._message(self._decoded(chunk), False)
-                chunk = following
-            yield self._message(self._decoded(chunk, last), last)
+                if content:
+                    yield [self._piece_of_inflated(content, False)]
+                content = following
+            yield [self._piece_of_inflated(content, last)]
         except InflateError as exc:
-            self._listening = False
-            yield Failure(exc.code, str(exc))
+            yield [self._failure(exc.code, exc)]
         except UnicodeDecodeError as exc:
-            self._listening = False
-            yield Failure(CloseCode.INVALID_DATA, str(exc))
+            yield [self._failure(CloseCode.INVALID_DATA, exc)]
 
-    def _decoded(self, chunk: bytes, last: bool = False) -> str | bytes:
-        return chunk if self._decoder is None else self._decoder.decode(chunk, last)
+    def _piece_of_inflated(self, content: bytes, last: bool) -> str | bytes | Piece:
+        self._room -= len(content)
+        return self._message(self._decoded(content, last), last)
 
-    def _close_or_failure(self, event: events.CloseConnection) -> Close | Failure:
-        reason = event.reason or ""
-        # wsproto reports a peer that broke the rules as a close too, and leaves its state as it was. The
-        # check for that can go when it raises (python-hyper/wsproto pull request 100).
-        if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
-            return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
-        return Failure(int(event.code), self._guard.problem or reason)
+    def _failure(self, code: CloseCode, error: Exception) -> Failure:
+        self._listening = False
+        return Failure(code, str(error))
 
-    # Sending: each returns the bytes of one whole frame
+    # The slow lane
 
-    def message(self, data: str | bytes, *, finished: bool = True, compress: bool = True) -> bytes:
+    @property
+    def _slow_lane(self) -> SlowLane:
+        if self._slow is None:
+            self._slow = SlowLane(
+                "client" if self._masks else "server",
+                max_size=None if self._max_size == sys.maxsize else self._max_size,
+                max_fragments=self._max_fragments,
+                deflate=self._deflate,
+            )
+        return self._slow
+
+    def _judged(self) -> Iterator[Sequence[Event]]:
+        for event in self._slow_lane.events():
+            if not isinstance(event, events.Message):
+                self._listening = isinstance(event, (Ping, Pong))
+                yield [event]
+            elif self._deflate is not None and (compressed := self._deflate.take()) is not None:
+                if not self._in_message:
+                    self._decoder = _UTF8Decoder() if isinstance(event, events.TextMessage) else None
+                yield from self._inflated(compressed, event.message_finished)
+                if not self._listening:
+                    return
+            else:
+                # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
+                data = event.data if isinstance(event.data, str) else bytes(event.data)
+                yield [self._message(data, event.message_finished)]
+
+    # Sending
+
+    def parts(self, data: str | bytes, *, finished: bool = True, compress: bool = True) -> tuple[bytes, bytes]:
         """A data frame: a whole message, or with ``finished=False`` a fragment that others follow (§5.4).
 
         Args:
             compress: Whether the message may be compressed. Its first frame decides.
+
+        Returns:
+            Two parts to be written one behind the other, so that a large payload need not be copied.
         """
+        if self._fragmenting or not finished:
+            if self._deflate is not None:
+                self._deflate.wanted = compress
+            frame = self._slow_lane.fragment(data, finished=finished)
+            self._fragmenting = not finished
+            return frame, b""
+        first, payload = _BINARY, data
+        if isinstance(payload, str):
+            first, payload = _TEXT, _encoded(payload)
         if self._deflate is not None:
-            self._deflate.wanted = compress
-        if isinstance(data, bytes):
-            return bytes(self._wsproto.send(events.BytesMessage(data=data, message_finished=finished)))
-        try:
-            return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
-        except UnicodeEncodeError as exc:
-            raise _not_utf8(data, "a text message") from exc
+            compressed = self._deflate.deflate(payload, wanted=compress)
+            if compressed is not None:
+                first, payload = first | _RSV1, compressed
+        return make_frame(first, payload, self._masks)
+
+    def message(self, data: str | bytes, *, finished: bool = True, compress: bool = True) -> bytes:
+        """The same in one part."""
+        return b"".join(self.parts(data, finished=finished, compress=compress))
 
     def frame_size(self, payload: int) -> int:
         """How long a data frame with so many bytes of payload may become."""
@@ -255,7 +313,7 @@ class Protocol:
         """This frame, a whole message, will not be sent: whether the connection can go on without it.
 
         Args:
-            frame: What :meth:`message` returned.
+            frame: What :meth:`message` returned, or the first of :meth:`parts`.
             behind: The frames that have been made since.
         """
         if self._deflate is None or not frame[0] & _RSV1:
@@ -263,17 +321,21 @@ class Protocol:
         return self._deflate.forget(others_follow=any(other[0] & _RSV1 for other in behind))
 
     def ping(self, payload: bytes) -> bytes:
-        return bytes(self._wsproto.send(events.Ping(payload=payload)))
+        return b"".join(make_frame(_PING, payload, self._masks))
 
     def pong(self, payload: bytes) -> bytes:
-        return bytes(self._wsproto.send(events.Pong(payload=payload)))
+        return b"".join(make_frame(_PONG, payload, self._masks))
 
     def close(self, close: Close) -> bytes:
         """A close frame; at most one may be sent, as the first word or as the answer to the peer's (§5.5.1).
 
         :class:`Close` with code 1005 gives an empty frame, which is how a close without a code is answered.
         """
-        code = None if close.code == CloseCode.NO_STATUS_RECEIVED else close.code
-        # The signature wants a code, but None is wsproto's own way to say "an empty close frame".
-        event = events.CloseConnection(code=code, reason=close.reason or None)  # type: ignore[arg-type]
-        return bytes(self._wsproto.send(event))
+        return self._slow_lane.close(close)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise not_utf8(text, "a text message") from exc

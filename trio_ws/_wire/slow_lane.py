@@ -1,0 +1,110 @@
+"""wsproto's state machine, for every frame that is not plain: fragments, close frames, and what breaks the rules.
+
+What this adds: limits that hold from a frame's header, whole messages told from pieces, one close frame and no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from wsproto import events
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection
+
+from .._values import CloseCode
+from .deflate import PerMessageDeflate
+from .events import Close, Failure, Ping, Pong, Role, not_utf8
+from .frames import whole_size
+from .limits import FrameGuard
+
+__all__ = ["SlowLane"]
+
+#: A frame's header is at most this long, mask included (§5.2).
+_MAX_HEADER = 14
+
+
+class SlowLane:
+    """One side of an open connection; see :class:`~trio_ws._wire.protocol.Protocol` for the arguments.
+
+    It is given one frame after the other, never more than what has come of one, so that the next may go elsewhere.
+    """
+
+    def __init__(
+        self, role: Role, *, max_size: int | None, max_fragments: float, deflate: PerMessageDeflate | None
+    ) -> None:
+        self._guard = FrameGuard(math.inf if max_size is None else max_size, max_fragments, compression=bool(deflate))
+        kind = ConnectionType.CLIENT if role == "client" else ConnectionType.SERVER
+        self._wsproto = Connection(kind, [self._guard] if deflate is None else [self._guard, deflate])
+        #: The header of a frame of which no more has come; once it is complete, how many bytes of the frame have not.
+        self._header = b""
+        self._owed = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether neither side has sent a close frame."""
+        return self._wsproto.state is ConnectionState.OPEN
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether the next bytes belong to a frame that began here."""
+        return self._owed > 0 or self._header != b""
+
+    def take(self, data: bytes, start: int) -> int:
+        """Take what there is of the frame that begins, or goes on, at ``start``; return where that ends."""
+        end = self._end(data, start)
+        self._wsproto.receive_data(data[start:end])
+        return end
+
+    def _end(self, data: bytes, start: int) -> int:
+        if not self._owed:
+            header = self._header + data[start : start + _MAX_HEADER]
+            size = whole_size(header)
+            if size is None:
+                self._header = header
+                return len(data)
+            self._owed = size - len(self._header)
+            self._header = b""
+        end = min(start + self._owed, len(data))
+        self._owed -= end - start
+        return end
+
+    def events(self) -> Iterator[events.Message[Any] | Ping | Pong | Close | Failure]:
+        """What that was: a part of a message, as wsproto has it, or an event of ours."""
+        for event in self._wsproto.events():
+            if isinstance(event, events.Message):
+                yield event
+            elif isinstance(event, events.Ping):
+                yield Ping(bytes(event.payload))
+            elif isinstance(event, events.Pong):
+                yield Pong(bytes(event.payload))
+            else:
+                assert isinstance(event, CloseConnection)
+                yield self._close_or_failure(event)
+
+    def _close_or_failure(self, event: CloseConnection) -> Close | Failure:
+        reason = event.reason or ""
+        # wsproto reports a peer that broke the rules as a close too, and leaves its state as it was. The
+        # check for that can go when it raises (python-hyper/wsproto pull request 100).
+        if self._wsproto.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
+            return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
+        return Failure(int(event.code), self._guard.problem or reason)
+
+    # Sending: each returns the bytes of one whole frame
+
+    def fragment(self, data: str | bytes, *, finished: bool) -> bytes:
+        """A part of a message in several frames (§5.4)."""
+        if isinstance(data, bytes):
+            return bytes(self._wsproto.send(events.BytesMessage(data=data, message_finished=finished)))
+        try:
+            return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
+        except UnicodeEncodeError as exc:
+            raise not_utf8(data, "a text message") from exc
+
+    def close(self, close: Close) -> bytes:
+        """A close frame; at most one may be sent, as the first word or as the answer to the peer's (§5.5.1)."""
+        code = None if close.code == CloseCode.NO_STATUS_RECEIVED else close.code
+        # The signature wants a code, but None is wsproto's own way to say "an empty close frame".
+        event = CloseConnection(code=code, reason=close.reason or None)  # type: ignore[arg-type]
+        return bytes(self._wsproto.send(event))
