@@ -1,0 +1,1 @@
+"""Echo servers, one file a library, each a program: ``python -m benchmarks.servers.NAME``."""
