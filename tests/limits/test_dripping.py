@@ -37,7 +37,7 @@ def drip_frame(size: int) -> tuple[float, float, int]:
     def feed(byte: bytes) -> None:
         for event in protocol.feed(byte):
             assert isinstance(event, Piece)
-            inbox.put(event)
+            inbox.put_piece(event)
 
     process = Process(os.getpid())
     before = process.rss()

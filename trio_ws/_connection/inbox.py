@@ -94,6 +94,8 @@ class Inbox:
         self._changed: trio.Event | None = None
         self._discarding = False
         self._closed = False
+        #: About how many messages can be had without waiting: those handed to tasks that have not run yet count too.
+        self.queued = 0
 
     # The reader's side
 
@@ -107,16 +109,22 @@ class Inbox:
         """Messages that wait in the queue."""
         return self._source.statistics().current_buffer_used
 
-    def put(self, item: str | bytes | Piece) -> None:
-        """Take one message, or a piece of one. Never waits; look at :attr:`full` afterwards."""
+    def put(self, message: str | bytes) -> None:
+        """Take one message. Never waits; look at :attr:`full` afterwards."""
+        if self._waiting or self._discarding or self._changed is not None:
+            if not self._discarding:
+                self._put(None, message)
+            return
+        try:
+            self._queue.send_nowait(message)
+            self.queued += 1
+        except trio.WouldBlock:
+            self._waiting.append((None, message))
+
+    def put_piece(self, piece: Piece) -> None:
+        """Take a piece of one, in the same way."""
         if self._discarding:
             return
-        if isinstance(item, Piece):
-            self._put_piece(item)
-        else:
-            self._put(None, item)
-
-    def _put_piece(self, piece: Piece) -> None:
         assembly = self._assembly
         if assembly is None:
             assembly = self._assembly = Assembly(str if isinstance(piece.data, str) else bytes)
@@ -148,6 +156,7 @@ class Inbox:
             if assembly is None:
                 assert data is not None
                 self._queue.send_nowait(data)
+                self.queued += 1
             elif data is None:
                 assembly.finish()
                 self._claimed = None
@@ -188,6 +197,9 @@ class Inbox:
             except trio.WouldBlock:
                 return
             self._waiting.popleft()
+        self._nothing_waits()
+
+    def _nothing_waits(self) -> None:
         if self._room is not None:
             self._room.set()
         if self._closed:
@@ -198,12 +210,17 @@ class Inbox:
 
     def receive_nowait(self) -> str | bytes:
         message = self._source.receive_nowait()
-        if self._waiting:
-            self.move_up()
+        self.queued -= 1
+        if self._waiting and self._waiting[0][0] is None:
+            # There is room for one now. Not move_up(): to find out that there is none for another takes 1 us.
+            self._hand_over(*self._waiting.popleft())
+            if not self._waiting:
+                self._nothing_waits()
         return message
 
     async def receive(self) -> str | bytes:
         message = await self._source.receive()
+        self.queued -= 1
         if self._waiting:
             self.move_up()
         return message

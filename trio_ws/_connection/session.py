@@ -17,7 +17,6 @@ import logging
 import math
 import os
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Literal
 
 import trio
@@ -99,8 +98,8 @@ class Session:
         )
         self._fragmenting: trio.Event | None = None
         self._fragmenter: trio.lowlevel.Task | None = None
-        #: Messages that receive() has returned without giving other tasks a turn.
-        self._in_a_row = 0
+        #: Messages that have come, and gone, in the present turn of the scheduler, as far as we know.
+        self._received_in_a_row = self._sent_in_a_row = 0
         self.pings: Pings = Pings()
         self._pong_deadline = self._stall_deadline = self._close_deadline = math.inf
         #: Whether a deadline that our own event loop missed has been put off.
@@ -205,10 +204,12 @@ class Session:
             self._take(event)
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, (str, bytes, Piece)):
-            if not isinstance(event, Piece) or event.finished:
-                self.messages_received += 1
+        if isinstance(event, (str, bytes)):
+            self.messages_received += 1
             self.inbox.put(event)
+        elif isinstance(event, Piece):
+            self.messages_received += event.finished
+            self.inbox.put_piece(event)
         elif isinstance(event, Ping):
             if self._open:
                 self.writer.post_pong(self._protocol.pong(event.payload))
@@ -324,7 +325,7 @@ class Session:
             # But only once: else a peer that keeps us busy would live on that.
             self._put_off = True
             self._put_off_what_is_due(now, now + _GRACE, now + _GRACE)
-        elif self._pong_deadline <= now and not self.writer.held:
+        elif self._pong_deadline <= now and not self.writer.backed_up:
             self._give_up("gave no sign of life")
         elif self._stalled(now):
             self._give_up("took nothing of what we write")
@@ -391,7 +392,7 @@ class Session:
             self._stall_deadline = self._stall_due()
         # One ping at a time is enough to ask. None behind a write that waits: there they would pile up, and whether
         # that write goes on says more.
-        if self._pong_deadline == math.inf and not self.writer.held:
+        if self._pong_deadline == math.inf and not self.writer.backed_up:
             self.writer.post(self._protocol.ping(self.pings.add(awaited=False).payload))
             if timeout is not None and not self.inbox.full:
                 self._pong_deadline = trio.current_time() + timeout
@@ -447,45 +448,78 @@ class Session:
     async def receive(self) -> str | bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            try:
-                message = self.inbox.receive_nowait()
-            except trio.WouldBlock:
-                self._in_a_row = 0
-                return await self.inbox.receive()
+            if not self.inbox.queued:
+                return await self._wait_for_message()
+            message = self.inbox.receive_nowait()
+        except trio.WouldBlock:
+            return await self._wait_for_message()
         except trio.EndOfChannel:
             raise self.error() from self._cause
-        self._in_a_row += 1
-        if self._in_a_row >= self.options.max_queue:
-            self._in_a_row = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()  # the message is out of the queue: not to be lost
+        self._received_in_a_row += 1
+        if self._received_in_a_row > self.options.max_queue:
+            await self._let_others_run()  # the message is out of the queue: not to be lost
+            self._received_in_a_row = 1
         return message
 
+    async def _wait_for_message(self) -> str | bytes:
+        try:
+            message = await self.inbox.receive()
+        except trio.EndOfChannel:
+            raise self.error() from self._cause
+        self._received_in_a_row, self._sent_in_a_row = 1, 0
+        return message
+
+    async def _let_others_run(self) -> None:
+        self._received_in_a_row = self._sent_in_a_row = 0
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # As in the writer: KeyboardInterrupt waits until the frame is whole.
+    @trio.lowlevel.enable_ki_protection
     async def send(self, data: str | bytes, *, compress: bool) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._fragmenting is not None:
             await self._until_not_fragmenting()
-        await self.send_frame(data, finished=True, compress=compress, forget=self._protocol.forget)
+        if not self.writer.ready(self._frame_size(data)):
+            await self.send_frame(data, finished=True, compress=compress, forget=self._protocol.forget)
+            self.messages_sent += 1
+            return
+        frame, behind = self._encode(data, True, compress)
+        try:
+            # In the middle of handling what came together, so that more will be sent in this turn.
+            hold = self._received_in_a_row > 0 and self.inbox.queued > 0
+            rest = self.writer.write(frame, behind, hold=hold)
+            if rest is not None:
+                await self.writer.finish(*rest, self._protocol.forget)
+        except _BROKEN:
+            raise self.error() from self._cause
+        self.bytes_sent += len(frame) + len(behind)
         self.messages_sent += 1
+        self._sent_in_a_row += 1
+        if self._sent_in_a_row >= self.options.max_queue:
+            await self._let_others_run()
+
+    def _frame_size(self, data: str | bytes) -> int:
+        # How long the text will be in UTF-8 is known only when it is encoded, four bytes a character at most.
+        return self._protocol.frame_size(len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data))
 
     async def send_frame(
         self, data: str | bytes, *, finished: bool, compress: bool, forget: Forget | None = None
     ) -> None:
-        # How long the text will be in UTF-8 is known only when it is encoded, four bytes a character at most.
-        size = len(data) if isinstance(data, bytes) or data.isascii() else 4 * len(data)
         try:
             self.bytes_sent += await self.writer.send(
-                partial(self._encode, data, finished, compress), self._protocol.frame_size(size), forget=forget
+                lambda: b"".join(self._encode(data, finished, compress)), self._frame_size(data), forget=forget
             )
         except ConnectionClosed:
             raise
         except _BROKEN:
             raise self.error() from self._cause
 
-    def _encode(self, data: str | bytes, finished: bool, compress: bool) -> bytes:
+    def _encode(self, data: str | bytes, finished: bool, compress: bool) -> tuple[bytes, bytes]:
         if not self._open:
             raise self.error()
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(data if finished else Piece(data, finished)))
-        return self._protocol.message(data, finished=finished, compress=compress)
+        return self._protocol.parts(data, finished=finished, compress=compress)
 
     async def begin_fragmented(self) -> None:
         """Wait until nobody else is in the middle of a message; then data frames are the caller's alone (§5.4)."""

@@ -1,9 +1,13 @@
 """The write side of one connection: whole frames, one after the other, from whichever task has one.
 
-There is no writer task. A sender that finds nobody writing writes from its own task. One that finds somebody
-writing leaves its frame behind if ``write_limit`` has room for it, and waits in line otherwise. Control frames
-never wait: pings, pongs and the close frame are posted, and go out at once or right behind the frame that is
-being written.
+There is no writer task. A sender that finds nobody writing writes from its own task, without waiting if the stream
+takes all of it (:meth:`Writer.write`). One that finds somebody writing leaves its frame behind if ``write_limit`` has
+room for it, and waits in line otherwise (:meth:`Writer.send`). Control frames never wait: pings, pongs and the close
+frame are posted, and go out at once or right behind the frame that is being written.
+
+Frames may also be held although nobody is writing: those that are sent while more of what was received waits to be
+handled. They go out together, with the first one of which that is not so, or at the next turn of the scheduler. Sixteen
+small ones in one write cost a tenth of what sixteen writes do.
 
 The invariant (law 1): once a write has begun, either all of it reaches the stream or ``broken`` is set in the same
 turn of the scheduler and not a byte follows.
@@ -20,6 +24,9 @@ import trio
 from .transport import Transport, a_few_turns
 
 __all__ = ["Forget", "Writer"]
+
+#: Of larger frames, header and payload are given to the stream one by one. To join them costs less below this.
+_SMALL = 2**14
 
 #: On a stream that cannot tell, a write that took longer than this many seconds waited for the peer to take bytes.
 _WAITED = 0.05
@@ -86,6 +93,73 @@ class Writer:
     def busy(self) -> bool:
         return self._turn.value == 0
 
+    @property
+    def backed_up(self) -> bool:
+        """Whether frames wait for a write that does not go on."""
+        return self.busy and self.held > 0
+
+    def ready(self, size: int) -> bool:
+        """Whether a frame of so many bytes at most may be made now, and given to :meth:`write`."""
+        if self._held and self._held_size + size > self._write_limit:
+            self.flush()
+        return self._turn.value > 0
+
+    def write(self, frame: bytes, behind: bytes, *, hold: bool) -> tuple[bytes, int] | None:
+        """Write a data frame, as far as that needs no waiting; :meth:`ready` has just been asked.
+
+        Args:
+            frame, behind: The frame, in two parts.
+            hold: More frames will follow in this turn: write them together.
+
+        Returns:
+            None if that is all. Else what is to be passed on to :meth:`finish`, at once: nobody else may write.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: The stream is broken or closed.
+        """
+        size = len(frame) + len(behind)
+        if self._held or (hold and size < _SMALL):
+            if not self._held:
+                self._spawn(self._flush_soon)
+            self._hold(frame + behind)
+            if not hold:
+                self.flush()
+            return None
+        if size < _SMALL:
+            frame, behind = frame + behind, b""
+        try:
+            sent = self._transport.send_nowait(frame, behind)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._break(exc)
+            raise
+        if sent == size:
+            return None
+        self._turn.acquire_nowait()
+        if sent < len(frame):
+            return frame + behind, sent
+        return behind, sent - len(frame)
+
+    @trio.lowlevel.enable_ki_protection
+    async def finish(self, data: bytes, sent: int, forget: Forget) -> None:
+        """Write the rest of a frame that :meth:`write` has begun; see :meth:`send`."""
+        try:
+            await self._write(data, forget, sent)
+        finally:
+            self._pass_on()
+
+    @trio.lowlevel.enable_ki_protection
+    def flush(self) -> None:
+        """Write what is held, unless somebody is writing."""
+        if self._turn.value and self._held and not self.broken:
+            self._turn.acquire_nowait()
+            rest = self._write_nowait(self._take_held())
+            if rest:
+                self._hold(rest)
+            self._pass_on()
+
+    async def _flush_soon(self) -> None:
+        self.flush()
+
     # KeyboardInterrupt waits until the frame is whole: in the middle of one it would end the connection without a word.
     @trio.lowlevel.enable_ki_protection
     async def send(self, encode: Callable[[], bytes], size: int, *, forget: Forget | None) -> int:
@@ -105,6 +179,7 @@ class Writer:
 
         Cancellation: while nothing has been written, has no effect; later the stream is broken.
         """
+        self.flush()
         if self._turn.value:
             self._turn.acquire_nowait()
         elif self._held_size + size <= self._write_limit and not self._in_line:
@@ -131,17 +206,11 @@ class Writer:
         """Write a control frame now if that needs no waiting, else as soon as the stream is free. Never waits."""
         if self.broken:
             return
-        if self._turn.value:
-            self._turn.acquire_nowait()
-            frame = self._write_nowait(frame)
-            if frame:
-                self._hold(frame)
-            self._pass_on()
-        else:
-            if self._pong:
-                self._hold(self._pong)  # in front of this frame, which may be the close frame
-                self._pong = None
-            self._hold(frame)
+        if self._pong:
+            self._hold(self._pong)  # in front of this frame, which may be the close frame
+            self._pong = None
+        self._hold(frame)
+        self.flush()
 
     def post_pong(self, frame: bytes) -> None:
         """Like :meth:`post`; of several pongs that wait only the last is sent, as RFC 6455 §5.5.3 allows."""
@@ -204,11 +273,10 @@ class Writer:
             self._break(exc)
             return b""
 
-    async def _write(self, data: bytes, forget: Forget | None = None) -> None:
+    async def _write(self, data: bytes, forget: Forget | None = None, sent: int = 0) -> None:
         if self.broken:
             raise trio.BrokenResourceError("an earlier write failed")
         view = memoryview(data)
-        sent = 0
         try:
             began = trio.current_time()
             while sent < len(data):
