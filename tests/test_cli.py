@@ -15,7 +15,7 @@ import pytest
 import trio
 import trustme
 
-from trio_ws import __version__, open_websocket
+from trio_ws import __version__, accelerated, open_websocket
 from trio_ws.cli import main
 
 MODULE = """
@@ -151,8 +151,9 @@ def test_importing_the_program_does_not_run_it() -> None:
     importlib.import_module("trio_ws.__main__")
 
 
-def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_told_and_whether_the_extension_is_in_use(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out.split() == ["trio-ws", __version__]
+    extension = "with" if accelerated else "without"
+    assert capsys.readouterr().out == f"trio-ws {__version__} ({extension} C extension)\n"

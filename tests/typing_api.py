@@ -118,6 +118,10 @@ async def client(nursery: trio.Nursery, stream: trio.abc.Stream) -> None:
         assert_type(pair, tuple[WebSocketConnection, WebSocketConnection])
 
 
+def speed() -> None:
+    assert_type(trio_ws.accelerated, bool)
+
+
 def errors(error: trio_ws.ConnectionClosed, rejected: trio_ws.ConnectionRejected) -> None:
     assert_type(error.reason, CloseReason)
     assert_type(error.reason.code, int)

@@ -26,6 +26,7 @@ from ._server.server import Handler, ServerStatistics, WebSocketServer
 from ._server.upgrade import Upgrade, receive_upgrade
 from ._values import CloseCode, CloseReason, Headers, HeadersLike, Request, Response
 from ._version import __version__
+from ._wire.frames import accelerated
 
 __all__ = [
     "CloseCode",
@@ -59,6 +60,7 @@ __all__ = [
     "WebSocketError",
     "WebSocketServer",
     "__version__",
+    "accelerated",
     "connect_websocket",
     "open_websocket",
     "open_websocket_server",

@@ -47,7 +47,8 @@ def _port(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trio-ws", description="WebSockets on Trio.")
-    parser.add_argument("--version", action="version", version=f"trio-ws {trio_ws.__version__}")
+    version = f"trio-ws {trio_ws.__version__} ({'with' if trio_ws.accelerated else 'without'} C extension)"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser(
         "serve", help="run a WebSocket server", description="Run a WebSocket server until SIGTERM or Ctrl-C."

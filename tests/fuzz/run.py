@@ -32,6 +32,7 @@ TARGETS = [
     "client_frames",
     "connection",
     "differential",
+    "speedups",
 ]
 
 #: Bytes of one input: enough for what a head or a few frames can do, and short enough for thousands of runs a second.
