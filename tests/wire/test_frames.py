@@ -48,7 +48,8 @@ def in_new_python(code: str, **variables: str) -> str:
 def test_the_twins_in_c_are_in_use_where_they_can_be() -> None:
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     header = Path(sysconfig.get_path("include"), "Python.h")
-    can_be_built = shutil.which(compiler.split()[0]) is not None and header.exists()
+    free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")  # has no stable ABI
+    can_be_built = shutil.which(compiler.split()[0]) is not None and header.exists() and not free_threaded
     if os.environ.get("TRIO_WS_PURE_PYTHON"):
         assert not accelerated
     elif can_be_built:
