@@ -142,11 +142,12 @@ def test_masking_refuses_what_is_of_another_type(mask: Mask, arguments: tuple[ob
         mask(*arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("function", [mask_in_python, mask, split_in_python, split])
-@pytest.mark.parametrize("count", [0, 1, 6])
-def test_another_number_of_arguments_is_a_type_error(function: Callable[..., object], count: int) -> None:
-    with pytest.raises(TypeError, match="positional argument"):
-        function(*[b"0000"] * count)
+@pytest.mark.parametrize("count", [0, 1, 4, 6])
+def test_another_number_of_arguments_is_a_type_error(count: int) -> None:
+    functions: list[Callable[..., object]] = [mask_in_python, mask, split_in_python, split]
+    for function in functions:
+        with pytest.raises(TypeError, match="positional argument"):
+            function(*[b"0000"] * count)
 
 
 def test_the_offset_is_0_unless_it_is_given() -> None:
