@@ -100,7 +100,9 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             may refer to it. When it is cancelled while the frame is being written, the connection is aborted, because
             half a frame cannot be taken back and nothing can be sent behind it.
         """
-        await self._session.send(_payload(message), compress=compress)
+        if not isinstance(message, (str, bytes)):
+            message = _payload(message)
+        await self._session.send(message, compress=compress)
 
     async def receive(self) -> str | bytes:
         """Wait for the next message.
@@ -117,6 +119,13 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         Cancellation: loses no message.
         """
         return await self._session.receive()
+
+    async def __anext__(self) -> str | bytes:
+        # Trio's own would go through receive(): one coroutine more for each message, 0.2 us.
+        try:
+            return await self._session.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     async def send_fragments(
         self,

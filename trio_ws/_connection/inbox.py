@@ -85,7 +85,7 @@ class Inbox:
 
     def __init__(self, max_queue: int) -> None:
         self._max_queue = max_queue
-        self._queue, self._source = trio.open_memory_channel[str | bytes](max_queue)
+        self._queue, self.source = trio.open_memory_channel[str | bytes](max_queue)
         self._waiting: deque[_Waiting] = deque()
         #: The message that is arriving in pieces, and the one whose consumer has not got all of it yet.
         self._assembly: Assembly | None = None
@@ -107,19 +107,22 @@ class Inbox:
     @property
     def depth(self) -> int:
         """Messages that wait in the queue."""
-        return self._source.statistics().current_buffer_used
+        return self.source.statistics().current_buffer_used
 
     def put(self, message: str | bytes) -> None:
         """Take one message. Never waits; look at :attr:`full` afterwards."""
-        if self._waiting or self._discarding or self._changed is not None:
-            if not self._discarding:
-                self._put(None, message)
+        if self._discarding:
+            return
+        if self._waiting:
+            self._waiting.append((None, message))
             return
         try:
             self._queue.send_nowait(message)
             self.queued += 1
         except trio.WouldBlock:
             self._waiting.append((None, message))
+        if self._changed is not None:
+            self._notify()
 
     def put_piece(self, piece: Piece) -> None:
         """Take a piece of one, in the same way."""
@@ -209,7 +212,7 @@ class Inbox:
             self._notify()
 
     def receive_nowait(self) -> str | bytes:
-        message = self._source.receive_nowait()
+        message = self.source.receive_nowait()
         self.queued -= 1
         if self._waiting and self._waiting[0][0] is None:
             # There is room for one now. Not move_up(): to find out that there is none for another takes 1 us.
@@ -218,12 +221,11 @@ class Inbox:
                 self._nothing_waits()
         return message
 
-    async def receive(self) -> str | bytes:
-        message = await self._source.receive()
+    def taken(self) -> None:
+        """A message came out of :attr:`source`."""
         self.queued -= 1
         if self._waiting:
             self.move_up()
-        return message
 
     async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:
         """Wait for the next message to begin, and get its pieces as they arrive. A cancelled wait loses nothing."""

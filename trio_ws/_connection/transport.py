@@ -79,25 +79,27 @@ class SocketTransport(Transport):
     from one that has been opened since under the same number, and errors are Trio's.
     """
 
-    __slots__ = ()
+    __slots__ = ("_fileno",)
 
     stream: trio.SocketStream
     tears = False
 
+    def __init__(self, stream: trio.SocketStream) -> None:
+        super().__init__(stream)
+        # Asked before every call: -1 is a socket that has been closed, and no call may go to who has its number now.
+        self._fileno = stream.socket.fileno
+
     async def receive_some(self, limit: int) -> bytes:
         while True:
-            fileno = self._fileno()
-            # Not a try first, as Trio does: when everything has been read it fails, and that takes 1.5 us. And like
-            # this, every read is a turn for others.
-            await trio.lowlevel.wait_readable(fileno)
-            if self._fileno() != fileno:
-                continue
             try:
-                return os.read(fileno, limit)
+                # Not a try first, as Trio does: when everything has been read it fails, and that takes 1.5 us. And
+                # like this, every read is a turn for others.
+                await trio.lowlevel.wait_readable(self._fileno())
+                return os.read(self._fileno(), limit)
             except BlockingIOError:
                 continue
             except OSError as exc:
-                raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+                raise self._error(exc) from exc
 
     async def send_some(self, data: memoryview) -> tuple[int, bool | None]:
         sent = self.send_nowait(data)
@@ -107,26 +109,24 @@ class SocketTransport(Transport):
         try:
             return await self.stream.socket.send(data), True
         except OSError as exc:
-            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+            raise self._error(exc) from exc
 
     def send_nowait(self, data: bytes | memoryview, behind: bytes = b"") -> int:
-        fileno = self._fileno()
         try:
-            return os.writev(fileno, (data, behind)) if behind else os.write(fileno, data)
+            return os.writev(self._fileno(), (data, behind)) if behind else os.write(self._fileno(), data)
         except BlockingIOError:
             return 0
         except OSError as exc:
-            raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+            raise self._error(exc) from exc
 
     async def send_last(self, data: bytes) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self.send_nowait(data)
 
-    def _fileno(self) -> int:
-        fileno = self.stream.socket.fileno()
-        if fileno == -1:
-            raise trio.ClosedResourceError("the socket was closed")
-        return fileno
+    def _error(self, exc: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
+        if self._fileno() == -1:
+            return trio.ClosedResourceError("the socket was closed")
+        return trio.BrokenResourceError(f"socket connection broken: {exc}")
 
 
 def make_transport(stream: trio.abc.Stream) -> Transport:

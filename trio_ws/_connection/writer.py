@@ -15,7 +15,6 @@ turn of the scheduler and not a byte follows.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -71,27 +70,21 @@ class Writer:
         self._spawn = spawn
         self._on_broken = on_broken
         self._on_progress = on_progress
-        # Not a lock, because the right to write is passed from task to task. First come, first served.
-        self._turn = trio.Semaphore(1, max_value=1)
+        #: Whether somebody is writing, or has been given the right to. Not a lock, because that right is passed from
+        #: task to task; those who wait for it stand in line, first come, first served. The line is made when needed.
+        self.busy = False
+        self._line: trio.lowlevel.ParkingLot | None = None
         # Tasks that wait for their turn, or have been given it and have not run yet. As long as there are any, nobody
         # may leave a frame behind: it would be made before theirs and written after. Frames are made in the order in
         # which they are written, because a fragment, and compression, depend on what was sent before.
         self._in_line = 0
-        self._held: deque[bytes] = deque()
-        self._held_size = 0
-        self._pong: bytes | None = None
+        self._held: list[bytes] = []
+        self._pong: bytes = b""
+        #: Bytes that wait to be written, the pong included.
+        self.held = 0
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
         self.broken: bool = False
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait for the task that is writing."""
-        return self._held_size + (len(self._pong) if self._pong else 0)
-
-    @property
-    def busy(self) -> bool:
-        return self._turn.value == 0
 
     @property
     def backed_up(self) -> bool:
@@ -100,9 +93,9 @@ class Writer:
 
     def ready(self, size: int) -> bool:
         """Whether a frame of so many bytes at most may be made now, and given to :meth:`write`."""
-        if self._held and self._held_size + size > self._write_limit:
+        if self.held + size > self._write_limit:
             self.flush()
-        return self._turn.value > 0
+        return not self.busy
 
     def write(self, frame: bytes, behind: bytes, *, hold: bool) -> tuple[bytes, int] | None:
         """Write a data frame, as far as that needs no waiting; :meth:`ready` has just been asked.
@@ -118,8 +111,8 @@ class Writer:
             trio.BrokenResourceError, trio.ClosedResourceError: The stream is broken or closed.
         """
         size = len(frame) + len(behind)
-        if self._held or (hold and size < _SMALL):
-            if not self._held:
+        if self.held or (hold and size < _SMALL):
+            if not self.held:
                 self._spawn(self._flush_soon)
             self._hold(frame + behind)
             if not hold:
@@ -134,7 +127,7 @@ class Writer:
             raise
         if sent == size:
             return None
-        self._turn.acquire_nowait()
+        self.busy = True
         if sent < len(frame):
             return frame + behind, sent
         return behind, sent - len(frame)
@@ -150,8 +143,8 @@ class Writer:
     @trio.lowlevel.enable_ki_protection
     def flush(self) -> None:
         """Write what is held, unless somebody is writing."""
-        if self._turn.value and self._held and not self.broken:
-            self._turn.acquire_nowait()
+        if self.held and not self.busy and not self.broken:
+            self.busy = True
             rest = self._write_nowait(self._take_held())
             if rest:
                 self._hold(rest)
@@ -180,9 +173,9 @@ class Writer:
         Cancellation: while nothing has been written, has no effect; later the stream is broken.
         """
         self.flush()
-        if self._turn.value:
-            self._turn.acquire_nowait()
-        elif self._held_size + size <= self._write_limit and not self._in_line:
+        if not self.busy:
+            self.busy = True
+        elif self.held + size <= self._write_limit and not self._in_line:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
             self._hold(frame)
@@ -190,7 +183,7 @@ class Writer:
         else:
             self._in_line += 1
             try:
-                await self._turn.acquire()
+                await self._wait_in_line()
             finally:
                 self._in_line -= 1
         try:
@@ -207,22 +200,24 @@ class Writer:
         if self.broken:
             return
         if self._pong:
-            self._hold(self._pong)  # in front of this frame, which may be the close frame
-            self._pong = None
+            self._held.append(self._pong)  # in front of this frame, which may be the close frame
+            self._pong = b""
         self._hold(frame)
         self.flush()
 
     def post_pong(self, frame: bytes) -> None:
         """Like :meth:`post`; of several pongs that wait only the last is sent, as RFC 6455 §5.5.3 allows."""
-        if self.broken or self._turn.value:
+        if self.broken or not self.busy:
             self.post(frame)
         else:
+            self.held += len(frame) - len(self._pong)
             self._pong = frame
 
     async def drained(self) -> None:
         """Wait until everything posted before is written, or the stream is broken."""
-        await self._turn.acquire()
-        self._pass_on()
+        if self.busy:
+            await self._wait_in_line()
+            self._pass_on()
 
     async def last_words(self, frame: bytes) -> bool:
         """Write what is held, and this frame, without waiting or not at all; nothing is written ever after.
@@ -249,17 +244,15 @@ class Writer:
         self._on_progress = _nothing
 
     def _take_held(self) -> bytes:
-        if self._pong:
-            self._held.append(self._pong)
-            self._pong = None
-        data = b"".join(self._held)
+        data = b"".join(self._held) + self._pong
         self._held.clear()
-        self._held_size = 0
+        self._pong = b""
+        self.held = 0
         return data
 
     def _hold(self, frame: bytes) -> None:
         self._held.append(frame)
-        self._held_size += len(frame)
+        self.held += len(frame)
 
     def _break(self, exc: BaseException) -> None:
         self.broken = True
@@ -301,10 +294,21 @@ class Writer:
 
     def _pass_on(self) -> None:
         """Give the right to write to whoever is next: the frames left behind, or the first task in line."""
-        if (self._held or self._pong) and not self.broken:
+        if self.held and not self.broken:
             self._spawn(self._write_held)
         else:
-            self._turn.release()
+            self._release()
+
+    async def _wait_in_line(self) -> None:
+        if self._line is None:
+            self._line = trio.lowlevel.ParkingLot()
+        await self._line.park()
+
+    def _release(self) -> None:
+        if self._line:
+            self._line.unpark()  # who comes next is busy from now on
+        else:
+            self.busy = False
 
     @trio.lowlevel.enable_ki_protection
     async def _write_held(self) -> None:
@@ -317,4 +321,4 @@ class Writer:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # recorded in _break(), and told to everyone by the connection: law 10
             finally:
-                self._turn.release()
+                self._release()

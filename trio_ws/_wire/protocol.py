@@ -72,6 +72,7 @@ class Protocol:
         "_rest",
         "_room",
         "_slow",
+        "open",
         "pending",
     )
 
@@ -83,6 +84,8 @@ class Protocol:
         self._max_fragments = max_fragments
         self._deflate = deflate
         self._slow: SlowLane | None = None
+        #: Whether data and pings may be sent: neither side has sent a close frame, and the peer kept the rules.
+        self.open = True
         self._listening = True
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
         self.pending = False
@@ -98,11 +101,6 @@ class Protocol:
         self._compressed = False
         #: Whether we are in the middle of sending a message in fragments.
         self._fragmenting = False
-
-    @property
-    def open(self) -> bool:
-        """Whether data and pings may be sent: neither side has sent a close frame, and the peer kept the rules."""
-        return self._listening and (self._slow is None or self._slow.open)
 
     # Receiving
 
@@ -138,7 +136,7 @@ class Protocol:
 
     def stop(self) -> None:
         """Nothing more is read: let go of what is left to be looked at, which refers to this."""
-        self._listening = self.pending = False
+        self.open = self._listening = self.pending = False
         self._rest = iter(())
 
     @property
@@ -242,7 +240,7 @@ class Protocol:
         return self._message(self._decoded(content, last), last)
 
     def _failure(self, code: CloseCode, error: Exception) -> Failure:
-        self._listening = False
+        self.open = self._listening = False
         return Failure(code, str(error))
 
     # The slow lane
@@ -261,7 +259,8 @@ class Protocol:
     def _judged(self) -> Iterator[Sequence[Event]]:
         for event in self._slow_lane.events():
             if not isinstance(event, events.Message):
-                self._listening = isinstance(event, (Ping, Pong))
+                if not isinstance(event, (Ping, Pong)):
+                    self.open = self._listening = False
                 yield [event]
             elif self._deflate is not None and (compressed := self._deflate.take()) is not None:
                 if not self._in_message:
@@ -331,6 +330,7 @@ class Protocol:
 
         :class:`Close` with code 1005 gives an empty frame, which is how a close without a code is answered.
         """
+        self.open = False
         return self._slow_lane.close(close)
 
 

@@ -42,11 +42,6 @@ class SlowLane:
         self._owed = 0
 
     @property
-    def open(self) -> bool:
-        """Whether neither side has sent a close frame."""
-        return self._wsproto.state is ConnectionState.OPEN
-
-    @property
     def mid_frame(self) -> bool:
         """Whether the next bytes belong to a frame that began here."""
         return self._owed > 0 or self._header != b""
