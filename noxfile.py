@@ -17,15 +17,15 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against an installed wheel's dependencies; arguments go to pytest."""
-    session.install(".[test]")
+    """Run the tests; arguments go to pytest. With TRIO_WS_PURE_PYTHON=1 in the environment, without the C extension."""
+    session.install("-e", ".[test]")  # tests import from here, so the extension has to be here
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def interop(session: nox.Session) -> None:
     """Run only the tests against other implementations."""
-    session.install(".[test]")
+    session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "tests/interop", *session.posargs)
 
 
@@ -76,7 +76,7 @@ def autobahn(session: nox.Session) -> None:
 @nox.session(python="3.11")  # the only one that Atheris has a wheel for
 def fuzz(session: nox.Session) -> None:
     """Fuzz every target for some seconds each: `nox -s fuzz -- 600`. A finding is kept and is a failure."""
-    session.install(".[test]")
+    session.install("-e", ".[test]")
     try:
         session.install("atheris")
     except CommandFailed:
