@@ -53,7 +53,7 @@ def test_the_twins_in_c_are_in_use_where_they_can_be() -> None:
     if os.environ.get("TRIO_WS_PURE_PYTHON"):
         assert not accelerated
     elif can_be_built:
-        assert accelerated, "install trio_ws again to build its extension, or set TRIO_WS_PURE_PYTHON=1"
+        assert accelerated, "build the extension with `pip install -e .`, or set TRIO_WS_PURE_PYTHON=1"
 
 
 def test_accelerated_says_what_is_active() -> None:
