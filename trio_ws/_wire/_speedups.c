@@ -2,8 +2,9 @@
    which say what they do. Same results, same errors.
 
    Only the stable ABI of CPython 3.11 is used, so one build serves every later version, too. There is no state and no
-   static object, so any number of interpreters may import this. The GIL is kept: what is read may be a bytearray, and
-   a mebibyte takes less time than getting the GIL back may take. */
+   static object, so subinterpreters may import this, too; only to those with a GIL of their own the ABI of 3.11 cannot
+   say so, and there frames.py stays in Python. The GIL is kept: what is read may be a bytearray, and a mebibyte takes
+   less time than getting the GIL back may take. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
