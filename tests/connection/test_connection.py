@@ -468,16 +468,16 @@ async def test_sending_from_within_ones_own_fragments_is_refused(autojump_clock:
             await client.send_fragments(generator)
 
 
-async def test_receive_gives_other_tasks_a_turn_after_max_queue_messages(
+async def test_receive_gives_other_tasks_a_turn_after_64_messages(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with raw_client(max_queue=4) as (ws, peer), trio.open_nursery() as nursery:
-        await peer.send(*(frame(TEXT, b"x") for _ in range(40)), close())
+    async with raw_client(max_queue=300) as (ws, peer), trio.open_nursery() as nursery:
+        await peer.send(*(frame(TEXT, b"x") for _ in range(400)), close())
         await trio.testing.wait_all_tasks_blocked()
         received, seen = 0, []
 
         async def other() -> None:
-            while received < 40:
+            while received < 400:
                 seen.append(received)
                 await trio.lowlevel.checkpoint()
 
@@ -485,7 +485,7 @@ async def test_receive_gives_other_tasks_a_turn_after_max_queue_messages(
         async for _ in ws:
             received += 1
         assert (
-            max(after - before for before, after in pairwise([*seen, 40])) <= 2 * 4
+            max(after - before for before, after in pairwise([*seen, 400])) <= 2 * 64
         )  # before us in one turn, behind us in the next
 
 

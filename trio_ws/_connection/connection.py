@@ -111,7 +111,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         :meth:`aclose`, which keeps no more than what is in the queue.
 
         A message that is there already is returned after a check for cancellation, without giving other tasks a
-        turn; every ``max_queue`` messages they get one.
+        turn; every 64 messages they get one.
 
         Raises:
             ConnectionClosed: The connection is closed, and nothing more will come.
