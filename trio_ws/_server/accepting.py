@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import math
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
-__all__ = ["PatientListener"]
+__all__ = ["accept_clients"]
 
 _T = TypeVar("_T", bound=trio.abc.AsyncResource)
 
@@ -23,31 +24,23 @@ _PAUSE = 0.1
 _QUIET = 60
 
 
-class PatientListener(trio.abc.Listener[_T], Generic[_T]):
-    """Another listener, which waits and tries again where that one finds nothing left to accept a client with.
+async def accept_clients(
+    listener: trio.abc.Listener[_T], nursery: trio.Nursery, serve: Callable[[_T], Awaitable[None]]
+) -> None:
+    """Run ``serve`` in the nursery for each client, until cancelled; then the listener is closed.
 
-    :func:`trio.serve_listeners` would do so as well, but log a traceback ten times a second.
+    What :func:`trio.serve_listeners` does besides is to log a traceback ten times a second where the system has nothing
+    left to accept with, and to close each stream behind ``serve``, which has done so.
     """
-
-    def __init__(self, listener: trio.abc.Listener[_T]) -> None:
-        self._listener = listener
-        self._said = -math.inf
-
-    async def accept(self) -> _T:
+    said = -math.inf
+    async with listener:
         while True:
             try:
-                return await self._listener.accept()
+                nursery.start_soon(serve, await listener.accept())
             except OSError as exc:
                 if exc.errno not in _EXHAUSTED:
                     raise
-                self._say(exc)
-            await trio.sleep(_PAUSE)
-
-    def _say(self, exc: OSError) -> None:
-        now = trio.current_time()
-        if now - self._said >= _QUIET:
-            self._said = now
-            _log.error("cannot accept clients: %s; trying again every %s seconds", exc.strerror, _PAUSE)
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+                if trio.current_time() - said >= _QUIET:
+                    said = trio.current_time()
+                    _log.error("cannot accept clients: %s; trying again every %s seconds", exc.strerror, _PAUSE)
+                await trio.sleep(_PAUSE)

@@ -124,6 +124,13 @@ async def _answer(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[
     return response
 
 
+async def _answer_in_time(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+    with trio.move_on_at(upgrade._deadline):
+        return await _answer(upgrade, options, admit)
+    _log.error("process_request or process_response took longer than open_timeout")
+    return _with_server_header(Response(503, "The server took too long to answer.\n"), options)
+
+
 def _admit_everyone() -> None:
     pass
 
@@ -139,11 +146,10 @@ async def negotiate(
     Raises:
         ConnectionRejected: The request was answered otherwise; the client has the answer.
     """
-    with trio.move_on_at(upgrade._deadline) as scope:
-        response = await _answer(upgrade, options, admit)
-    if scope.cancelled_caught:
-        _log.error("process_request or process_response took longer than open_timeout")
-        response = _with_server_header(Response(503, "The server took too long to answer.\n"), options)
+    if options.process_request is None and options.process_response is None:
+        response = await _answer(upgrade, options, admit)  # there is nobody to wait for
+    else:
+        response = await _answer_in_time(upgrade, options, admit)
     if response.status != 101:
         await upgrade.reject(response)
         raise ConnectionRejected(response)

@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypeAlias, final
 
 import attrs
@@ -23,7 +24,7 @@ from .._errors import ConnectionClosed, ConnectionRejected, HandshakeError, Hand
 from .._options import ConnectionOptions, HandshakeOptions
 from .._values import CloseCode, Response
 from .._wire.protocol import Close, check_close
-from .accepting import PatientListener
+from .accepting import accept_clients
 from .negotiation import negotiate
 from .upgrade import Upgrade, deadline_from, unavailable
 
@@ -150,7 +151,7 @@ class WebSocketServer:
         _log.info("shutting down: %d connections are open", len(self._connections))
         self._accepting.cancel()
         for scope, grace in self._waiting.items():
-            scope.deadline = trio.current_time() + grace
+            scope.deadline = min(scope.deadline, trio.current_time() + grace)
         for ws in self._connections:
             session_of(ws).say_goodbye(Close(code, reason))
         if self._options.shutdown_timeout is not None:
@@ -189,15 +190,33 @@ class WebSocketServer:
                 clock.start_soon(self._clock.run)
                 with self._handling:
                     async with trio.open_nursery() as handlers:
+                        serve = partial(self._serve_stream, handlers)
                         with self._accepting:
-                            listeners = [PatientListener(listener) for listener in self._listeners]
-                            await trio.serve_listeners(self._serve_stream, listeners, handler_nursery=handlers)
+                            async with trio.open_nursery() as accepting:
+                                for listener in self._listeners:
+                                    accepting.start_soon(accept_clients, listener, handlers, serve)
                 clock.cancel_scope.cancel()
         finally:
             self._closed.set()
 
-    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
-        """One client, from the accepted stream to the end. Nothing that the client does is raised here (law 6)."""
+    async def _serve_stream(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> None:
+        """One client, from the accepted stream to the end. Nothing that the client does is raised here (law 6).
+
+        Args:
+            nursery: For the connection's tasks; that of this one too. A nursery for each connection would take a tenth
+                of the time of an opening handshake, and a kilobyte and a half.
+        """
+        ws = await self._open(nursery, stream)
+        if ws is None:
+            return
+        try:
+            async with ws:
+                await self._serve_connection(ws)
+        finally:
+            self._admitted -= 1
+
+    async def _open(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> WebSocketConnection | None:
+        """The opening handshake. If it comes to nothing the stream is closed."""
         admitted = False
 
         def admit() -> None:
@@ -209,57 +228,47 @@ class WebSocketServer:
             admitted = True
             self._admitted += 1
 
-        try:
-            try:
-                upgrade, response = await self._handshake(stream, admit)
-            except HandshakeError as exc:
-                self._refused += 1
-                _log_refusal(exc)
-                return
-            self._accepted += 1
-            async with upgrade._connection(response) as ws:
-                await self._serve_connection(ws)
-        finally:
-            self._admitted -= admitted
-
-    async def _handshake(self, stream: trio.abc.Stream, admit: Callable[[], None]) -> tuple[Upgrade, Response]:
-        """TLS, request and answer, all within ``open_timeout``; a shutdown cuts the waiting short."""
         self._handshakes += 1
-        options = self._options
-        deadline = deadline_from(options.open_timeout)
         try:
-            if options.ssl_context is not None:
-                stream = await self._start_tls(stream, options.ssl_context, deadline)
-            upgrade = Upgrade(
-                stream,
-                deadline=deadline,
-                options=options.connection,
-                clock=self._clock,
-                patience=self._until_shutdown,
-            )
-            await upgrade._read()
-            response = await negotiate(upgrade, options.handshake, admit)
-        except HandshakeError:
+            upgrade, response = await self._shake_hands(stream, admit)
+            ws = upgrade._start_in(nursery, self._clock, response)
+        except BaseException as exc:  # cancellation too: the stream is ours from the beginning
+            self._admitted -= admitted
             await Transport(stream).close()
-            raise
+            if not isinstance(exc, HandshakeError):
+                raise
+            self._refused += 1
+            _log_refusal(exc)
+            return None
         finally:
             self._handshakes -= 1
-        return upgrade, response
+        self._accepted += 1
+        return ws
+
+    async def _shake_hands(self, stream: trio.abc.Stream, admit: Callable[[], None]) -> tuple[Upgrade, Response]:
+        """TLS, request and answer, all within ``open_timeout``; a shutdown cuts the waiting short."""
+        options = self._options
+        deadline = deadline_from(options.open_timeout)
+        if options.ssl_context is not None:
+            stream = await self._start_tls(stream, options.ssl_context, deadline)
+        upgrade = Upgrade(stream, deadline=deadline, options=options.connection, patience=self._until_shutdown)
+        await upgrade._read()
+        return upgrade, await negotiate(upgrade, options.handshake, admit)
 
     async def _start_tls(self, stream: trio.abc.Stream, context: ssl.SSLContext, deadline: float) -> trio.abc.Stream:
-        with trio.move_on_at(deadline), self._until_shutdown(0) as until_shutdown:
+        with trio.move_on_at(deadline), self._until_shutdown(deadline, 0):
             return await start_tls(stream, context, server_side=True)
-        if until_shutdown.cancelled_caught:
+        if trio.current_time() < deadline:
             raise HandshakeError("the server shut down during the TLS handshake")
         raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
 
     @contextmanager
-    def _until_shutdown(self, grace: float) -> Iterator[trio.CancelScope]:
-        """A scope in which we wait for a client, and that a shutdown ends after ``grace`` seconds."""
-        with trio.CancelScope() as scope:
+    def _until_shutdown(self, deadline: float, grace: float) -> Iterator[trio.CancelScope]:
+        """A scope in which we wait for a client until a deadline, and that a shutdown ends after ``grace`` seconds."""
+        with trio.CancelScope(deadline=deadline) as scope:
             if self._goodbye is not None:
                 # This client came when the shutdown had begun; what it has sent should get its 503.
-                scope.deadline = trio.current_time() + _GRACE
+                scope.deadline = min(deadline, trio.current_time() + _GRACE)
             self._waiting[scope] = grace
             try:
                 yield scope

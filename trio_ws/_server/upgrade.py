@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import trio
 
-from .._connection.connection import WebSocketConnection, open_connection
+from .._connection.connection import WebSocketConnection, open_connection, start_connection
 from .._connection.keepalive import Keepalive
 from .._connection.session import Session
 from .._connection.transport import Transport, linger, make_transport
@@ -42,9 +42,9 @@ _TO_TAKE_THE_ANSWER = 1
 _GRACE = 0.5
 
 
-def _endless(grace: float) -> trio.CancelScope:
+def _endless(deadline: float, grace: float) -> trio.CancelScope:
     """The scope of somebody who never shuts down."""
-    return trio.CancelScope()
+    return trio.CancelScope(deadline=deadline)
 
 
 class Upgrade:
@@ -58,15 +58,14 @@ class Upgrade:
         options: ConnectionOptions,
         request: Request | None = None,
         initial_data: bytes = b"",
-        clock: Keepalive | None = None,
-        patience: Callable[[float], AbstractContextManager[trio.CancelScope]] = _endless,
+        patience: Callable[[float, float], AbstractContextManager[trio.CancelScope]] = _endless,
     ) -> None:
         self._stream = stream
         self._request = request
         self._rest = initial_data
         self._options = options
-        self._clock = clock
-        #: Makes the scope in which we wait for the client. A server that shuts down ends it after so many seconds.
+        #: Makes the scope in which we wait for the client until a deadline. A server that shuts down ends it after so
+        #: many seconds.
         self._patience = patience
         self._answered = False
         self._accepted = False
@@ -85,7 +84,7 @@ class Upgrade:
             return
         reader = RequestReader()
         try:
-            with trio.move_on_at(self._deadline) as scope, self._patience(0) as patience:
+            with self._patience(self._deadline, 0) as scope:
                 await self._read_head(reader)
         except ConnectionRejected as exc:
             await self.reject(exc.response)
@@ -93,13 +92,17 @@ class Upgrade:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise RemoteHandshakeError("the connection broke before the request was complete") from exc
         if scope.cancelled_caught:
+            await self._give_up(reader)
+
+    async def _give_up(self, reader: RequestReader) -> None:
+        """The request did not come before its deadline, or before a server shut down."""
+        if trio.current_time() >= self._deadline:
             await self.reject(Response(408, "The request did not arrive in time.\n"))
             raise HandshakeTimeout("the request was not complete within open_timeout")
-        if patience.cancelled_caught:
-            if reader.empty:
-                raise RemoteHandshakeError("the client had not sent anything when the server shut down")
-            await self.reject(unavailable("The server is shutting down."))
-            raise ConnectionRejected(unavailable("The server is shutting down."))
+        if reader.empty:
+            raise RemoteHandshakeError("the client had not sent anything when the server shut down")
+        await self.reject(unavailable("The server is shutting down."))
+        raise ConnectionRejected(unavailable("The server is shutting down."))
 
     async def _read_head(self, reader: RequestReader) -> None:
         data = self._rest or bytes(await self._stream.receive_some(self._options.read_limit))
@@ -156,18 +159,17 @@ class Upgrade:
 
     def _connection(self, response: Response) -> AbstractAsyncContextManager[WebSocketConnection]:
         """The connection on a stream that has been switched. What was agreed stands in the response."""
-        # One clock for this connection alone, unless somebody shares one among many.
-        clock = self._clock or Keepalive(self._options.ping_interval)
-        session = Session(
-            self._stream, "server", self._options, initial_data=self._rest, clock=clock, response=response
-        )
-        return open_connection(
-            self._stream,
-            session,
-            clock=clock if self._clock is None else None,
-            request=self.request,
-            response=response,
-        )
+        clock = Keepalive(self._options.ping_interval)
+        session = self._session(response, clock)
+        return open_connection(self._stream, session, clock=clock, request=self.request, response=response)
+
+    def _start_in(self, nursery: trio.Nursery, clock: Keepalive, response: Response) -> WebSocketConnection:
+        """The same in a nursery and with a clock that many connections share."""
+        session = self._session(response, clock)
+        return start_connection(nursery, self._stream, session, request=self.request, response=response)
+
+    def _session(self, response: Response, clock: Keepalive) -> Session:
+        return Session(self._stream, "server", self._options, initial_data=self._rest, clock=clock, response=response)
 
     async def reject(self, response: Response) -> None:
         """Answer with anything but 101, and close the stream when the client has read it.
@@ -182,16 +184,18 @@ class Upgrade:
         head_only = self._request is not None and self._request.method == "HEAD"
         data = encode_response(response, head_only=head_only, date=formatdate(usegmt=True))
         await self._send(data, math.inf)
-        with self._patience(_GRACE):
+        with self._patience(math.inf, _GRACE):
             await linger(self._stream, self._options.read_limit)
 
     async def _send(self, data: bytes, deadline: float) -> None:
         if self._answered:
             raise LocalHandshakeError("this request has been answered already")
         self._answered = True
-        transport, rest = make_transport(self._stream), memoryview(data)
+        transport = make_transport(self._stream)
         timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
         try:
+            # Nearly every answer is taken at once, and then there is nothing to wait for, nor a scope to wait in.
+            rest = memoryview(data)[transport.send_nowait(data) :]
             while rest:
                 # A large page may take its time, as long as it goes on.
                 with trio.move_on_at(min(deadline, trio.current_time() + timeout)) as scope:
