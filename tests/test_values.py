@@ -25,6 +25,7 @@ def test_headers_compare_names_without_case_and_join_repeated_fields() -> None:
 def test_headers_take_a_mapping_too() -> None:
     assert Headers({"A": "1"}).fields == (("A", "1"),)
     assert Request("GET", "/", {"A": "1"}).headers == Headers({"A": "1"})
+    assert Headers(Headers({"A": "1"})) == Headers([["A", "1"]])
 
 
 def test_request_splits_its_target() -> None:

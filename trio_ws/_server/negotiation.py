@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TypeVar
 
 import attrs
@@ -55,7 +56,13 @@ def _with_server_header(response: Response, options: HandshakeOptions) -> Respon
     if options.server_header is None or "Server" in response.headers:
         return response
     fields = (*response.headers.fields, ("Server", options.server_header))
-    return attrs.evolve(response, headers=Headers(fields))
+    return Response(response.status, response.body, fields)
+
+
+@lru_cache(maxsize=16)
+def _own_fields(extra: Headers, server: str | None) -> Headers:
+    """What a server adds to every 101: put together once, and the same objects for all its connections."""
+    return extra if server is None or "Server" in extra else Headers((*extra.fields, ("Server", server)))
 
 
 def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | None:
@@ -83,7 +90,7 @@ async def _first_answer(upgrade: Upgrade, options: HandshakeOptions, admit: Call
         key,
         subprotocol=_choose_subprotocol(request, options),
         extensions=choose_extensions(request, upgrade._options.compression),
-        headers=options.extra_headers,
+        headers=_own_fields(options.extra_headers, options.server_header),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 #: RFC 3986 §3.2.2 reg-name, but for the comma, with which programs join two hosts into one header. Nothing
 #: beyond ASCII, so no codec is needed; the possessive `++` never backtracks.
@@ -13,6 +14,7 @@ _REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})++")
 _MAX_NAME = 255
 
 
+@lru_cache(maxsize=128)  # a server's clients all talk to the same few hosts; a line of a head bounds how long they are
 def split_authority(text: str) -> tuple[str, int | None]:
     """Split ``host[:port]`` into a host in lower case and the port, None where there is none.
 

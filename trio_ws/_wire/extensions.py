@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeAlias
 
 import attrs
@@ -40,6 +41,9 @@ SMALLEST_WINDOW = 9
 _Extension: TypeAlias = "tuple[str, list[tuple[str, str | None]]]"
 #: The parameters of permessage-deflate, by name: a number of bits, or None for those without a value.
 _Parameters: TypeAlias = "dict[str, int | None]"
+
+#: Characters of offers whose answer is remembered. Browsers send 45, and what peers can make us keep is bounded.
+_USUAL_LENGTH = 200
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: Each character can be matched in one way only, so that no header takes more than linear time.
@@ -179,6 +183,13 @@ def answer_offers(values: Iterable[str], deflate: Deflate | None) -> str | None:
     Raises:
         ValueError: The header breaks the grammar, which fails the handshake (RFC 6455 §9.1).
     """
+    values = tuple(values)
+    if sum(map(len, values)) <= _USUAL_LENGTH:
+        return _answer_usual_offers(values, deflate)
+    return _answer_offers(values, deflate)
+
+
+def _answer_offers(values: tuple[str, ...], deflate: Deflate | None) -> str | None:
     for name, pairs in _parse(values):
         if name != _NAME or deflate is None:
             continue
@@ -190,6 +201,10 @@ def answer_offers(values: Iterable[str], deflate: Deflate | None) -> str | None:
         if answer is not None:
             return _write(answer)
     return None
+
+
+#: All clients of one kind offer the same, and to read that takes 20 microseconds.
+_answer_usual_offers = lru_cache(maxsize=64)(_answer_offers)
 
 
 def _answer(offer: _Parameters, deflate: Deflate) -> _Parameters | None:

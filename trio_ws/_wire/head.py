@@ -7,6 +7,7 @@ one path understand one message in two ways, which is how requests get smuggled 
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterable
 
@@ -22,8 +23,10 @@ MAX_FIELDS = 100
 #: RFC 9110 §5.6.2
 _TOKEN_CHARACTERS = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
 #: RFC 9110 §5.5: NUL, CR and LF are dangerous in a field value, all other controls but HTAB invalid.
-_CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
-_CONTROL_CHARACTERS = frozenset(_CONTROLS.decode("ascii"))
+CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
+_CONTROL_CHARACTERS = frozenset(CONTROLS.decode("ascii"))
+#: What nearly every value is: words of ASCII with single spaces between them. One match instead of four searches.
+_USUAL_VALUE = re.compile(r"[!-~]++(?: [!-~]++)*+")
 
 
 class HeadError(Exception):
@@ -148,7 +151,7 @@ def _check_line(line: bytes) -> None:
         raise MalformedHead("a line ends in a bare LF")
     if b"\r" in content:
         raise MalformedHead("there is a bare CR")
-    if len(content.translate(None, _CONTROLS)) != len(content):
+    if len(content.translate(None, CONTROLS)) != len(content):
         raise MalformedHead("there is a control character")
 
 
@@ -188,6 +191,8 @@ def _why_not_sent(value: object) -> str | None:
     """Why a field may not have this value, or None (RFC 9110 §5.5)."""
     if not isinstance(value, str):
         return f"is not a str but {type(value).__name__}"
+    if _USUAL_VALUE.fullmatch(value):
+        return None
     if not _CONTROL_CHARACTERS.isdisjoint(value):
         return "holds a control character"
     if value != value.strip(" \t"):

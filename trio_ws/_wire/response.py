@@ -38,7 +38,7 @@ def encode_response(response: Response, *, head_only: bool = False, date: str | 
     body = b"" if status in _WITHOUT_BODY else _check_body(response.body)
     if status != 101:
         fields = list(_closing_fields(status, fields, body, date))
-    head = encode_head(f"HTTP/1.1 {status} {Response(status).phrase}", fields)
+    head = encode_head(f"HTTP/1.1 {status} {response.phrase}", fields)
     return head if head_only else head + body
 
 

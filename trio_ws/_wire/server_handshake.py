@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import attrs
 import h11
 
@@ -22,10 +24,12 @@ from .upgrade import (
     accept_key,
     check_caller_fields,
     check_subprotocol_names,
+    check_types,
     field_values,
     is_key,
     rejection,
 )
+from .usual_request import read_usual
 
 __all__ = [
     "RequestReader",
@@ -39,21 +43,20 @@ __all__ = [
 ]
 
 
+#: The fields of every 101 (RFC 6455 §4.2.2, items 2 and 3).
+_SWITCHING = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
+
+
 class RequestReader:
     """Collects bytes until one request is complete; what follows it stays untouched in :attr:`rest`."""
 
     def __init__(self) -> None:
         self._head = HeadBuffer()
-
-    @property
-    def empty(self) -> bool:
-        """Whether no byte has come yet."""
-        return self._head.empty
-
-    @property
-    def rest(self) -> bytes:
-        """What came behind the request."""
-        return self._head.rest
+        self._request: Request | None = None
+        #: Whether no byte has come yet.
+        self.empty = True
+        #: What came behind the request.
+        self.rest = b""
 
     def feed(self, data: bytes) -> Request | None:
         """Take in bytes; return the request once it is complete.
@@ -62,10 +65,20 @@ class RequestReader:
             ConnectionRejected: With the response to send: 400 malformed, 414 the request line is too
                 long, 431 a field, the head or the number of fields is too large, 505 not HTTP/1.x.
         """
+        if self.empty and data:
+            self.empty = False
+            if usual := read_usual(data):
+                self._request, self.rest = usual
+        if self._request is None:
+            self._request = self._feed(data)
+        return self._request
+
+    def _feed(self, data: bytes) -> Request | None:
         try:
             head = self._head.feed(data)
         except HeadError as error:
             raise rejection(_status_of(error), f"The request was not understood: {error}.") from None
+        self.rest = self._head.rest
         return None if head is None else _parse_request(head)
 
 
@@ -158,12 +171,17 @@ def check_upgrade(request: Request) -> str:
         raise rejection(405, f"A WebSocket is opened with GET, not {quote(request.method)}.", {"Allow": "GET"})
     if request.http_version != "1.1":
         raise rejection(505, f"A WebSocket is opened over HTTP/1.1, not HTTP/{quote(request.http_version)}.")
+    _check_types(request)
     _check_no_body(request)
     _check_upgrade_fields(request)
     _check_version(request)
     key = _check_key(request)
     _check_host(request)
     return key
+
+
+def _check_types(request: Request) -> None:
+    check_types(chain.from_iterable(request.headers.fields))
 
 
 def _check_no_body(request: Request) -> None:
@@ -181,9 +199,12 @@ def _upgrade_required(text: str) -> ConnectionRejected:
 
 def _check_upgrade_fields(request: Request) -> None:
     """RFC 6455 §4.2.1, items 3 and 4."""
+    upgrade, connection = field_values(request, "Upgrade"), field_values(request, "Connection")
+    if upgrade == ("websocket",) and connection in (("Upgrade",), ("keep-alive, Upgrade",)):
+        return  # what browsers and most libraries send
     try:
-        protocols = parse_protocols(field_values(request, "Upgrade"))
-        options = parse_tokens(field_values(request, "Connection"))
+        protocols = parse_protocols(upgrade)
+        options = parse_tokens(connection)
     except ValueError as error:
         raise rejection(400, f"The Upgrade or Connection header is malformed: {error}.") from None
     if "websocket" not in (protocol.lower() for protocol in protocols):
@@ -217,12 +238,15 @@ def offered_subprotocols(request: Request) -> tuple[str, ...]:
     Raises:
         ConnectionRejected: 400, the list is empty or malformed, or names one twice.
     """
+    _check_types(request)
     values = field_values(request, SUBPROTOCOL)
+    if not values:
+        return ()
     try:
         names = tuple(parse_tokens(values))
     except ValueError as error:
         raise rejection(400, f"{SUBPROTOCOL} is malformed: {error}.") from None
-    if (values and not names) or len(set(names)) != len(names):
+    if not names or len(set(names)) != len(names):
         raise rejection(400, f"{SUBPROTOCOL} must name at least one subprotocol, and each only once.")
     return names
 
@@ -254,7 +278,7 @@ def accept_response(
         LocalHandshakeError: The subprotocol is not a token, or a field may not be sent or is the
             handshake's own.
     """
-    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key))]
+    fields = [*_SWITCHING, ("Sec-WebSocket-Accept", accept_key(key))]
     if subprotocol is not None:
         if not is_token(subprotocol):
             raise LocalHandshakeError(f"the subprotocol {quote(subprotocol)} is not a token")

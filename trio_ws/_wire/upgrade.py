@@ -16,6 +16,7 @@ __all__ = [
     "accept_key",
     "check_caller_fields",
     "check_subprotocol_names",
+    "check_types",
     "field_values",
     "is_key",
     "rejection",
@@ -71,9 +72,11 @@ def check_caller_fields(headers: HeadersLike, own: Iterable[str] = ()) -> list[t
         LocalHandshakeError: One may not be sent, or is the handshake's own.
     """
     try:
-        fields = check_fields(Headers(headers).fields)
+        fields = check_fields((headers if isinstance(headers, Headers) else Headers(headers)).fields)
     except (TypeError, ValueError):
         raise LocalHandshakeError("headers are a mapping, or pairs of name and value") from None
+    if not fields:
+        return fields
     taken = {"upgrade", "connection", "content-length", "transfer-encoding", *(name.lower() for name in own)}
     for name, _ in fields:
         if name.lower() in taken or name.lower().startswith("sec-websocket-"):
@@ -90,9 +93,20 @@ def field_values(request: Request, name: str) -> tuple[str, ...]:
     """The values of every field called ``name``, without the whitespace around them (RFC 9110 §5.5).
 
     Raises:
-        ConnectionRejected: 400, the header holds something else than str. No peer can bring that about,
-            but requests come from other frameworks too.
+        ConnectionRejected: 400, one of them is not a str.
     """
-    if not all(isinstance(text, str) for field in request.headers.fields for text in field):
+    values = request.headers.get_all(name)
+    if len(values) == 1 and isinstance(values[0], str):
+        return (values[0].strip(" \t"),)
+    check_types(values)
+    return tuple([value.strip(" \t") for value in values])
+
+
+def check_types(texts: Iterable[object]) -> None:
+    """See to it that names and values are str.
+
+    Raises:
+        ConnectionRejected: 400, one is not. No peer can bring that about, but requests come from other frameworks too.
+    """
+    if any(not issubclass(kind, str) for kind in set(map(type, texts))):
         raise rejection(400, "Names and values of header fields must be str.")
-    return tuple(value.strip(" \t") for value in request.headers.get_all(name))

@@ -1,0 +1,112 @@
+"""The fast lane of requests: what it reads it reads as the slow lane does, and what is unusual it leaves to that."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.wire.test_request_reader import FIELDS, UPGRADE, encode
+from trio_ws._errors import ConnectionRejected
+from trio_ws._values import Request
+from trio_ws._wire.server_handshake import RequestReader
+from trio_ws._wire.usual_request import read_usual
+
+CHROME = UPGRADE | {
+    "Origin": "https://example.org",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Cookie": "a=b; c=d",
+    "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
+}
+
+
+def slowly(data: bytes) -> tuple[Request, bytes] | None:
+    """What the slow lane says of these bytes; it gets whatever does not come in one piece."""
+    reader = RequestReader()
+    try:
+        request = reader.feed(data[:1]) or reader.feed(data[1:])
+    except ConnectionRejected:
+        return None
+    return None if request is None else (request, reader.rest)
+
+
+def test_what_a_browser_sends_is_usual() -> None:
+    read = read_usual(encode(CHROME) + b"\x81\x80")
+    assert read == (Request("GET", "/chat", CHROME), b"\x81\x80")
+    assert read == slowly(encode(CHROME) + b"\x81\x80")
+
+
+_UNUSUAL = {
+    "incomplete": encode()[:-1],
+    "blank line in front": b"\r\n" + encode(),
+    "another method": encode(line="HEAD / HTTP/1.1"),
+    "another version": encode(line="GET / HTTP/1.0"),
+    "absolute target": encode(line="GET http://example.org/ HTTP/1.1"),
+    "fragment": encode(line="GET /#a HTTP/1.1"),
+    "two spaces": encode(line="GET  / HTTP/1.1"),
+    "no fields": b"GET / HTTP/1.1\r\n\r\n",
+    "no Host": encode({"Upgrade": "websocket"}),
+    "two Hosts": encode(UPGRADE | {"host": "example.org"}),
+    "invalid Host": encode(UPGRADE | {"Host": "a b"}),
+    "body": encode(UPGRADE | {"Content-Length": "0"}),
+    "chunked body": encode(UPGRADE | {"transfer-encoding": "chunked"}),
+    "no colon": encode().replace(b"Upgrade: ", b"Upgrade ", 1),
+    "space before the colon": encode(UPGRADE | {"X ": "y"}),
+    "folded line": encode(UPGRADE | {"X": "y\r\n z"}),
+    "bare CR": encode(UPGRADE | {"X": "y\rz"}),
+    "bare LF": encode(UPGRADE | {"X": "y\nz: a"}),
+    "NUL": encode(UPGRADE | {"X": "\0"}),
+    "DEL": encode(UPGRADE | {"X": "\x7f"}),
+    "long line": encode(UPGRADE | {"X": "y" * 8192}),
+    "many fields": encode(UPGRADE | {f"X{number}": "" for number in range(96)}),
+}
+
+
+@pytest.mark.parametrize("data", _UNUSUAL.values(), ids=_UNUSUAL)
+def test_the_unusual_is_left_to_the_judges(data: bytes) -> None:
+    assert read_usual(data) is None
+
+
+def mutations(head: bytes) -> st.SearchStrategy[bytes]:
+    """This head with a few bytes replaced, put in or taken out."""
+    pieces = st.sampled_from([*(bytes([byte]) for byte in range(256)), b"\r\n", b"\r\n ", b": ", b"Host: a\r\n", b""])
+    edits = st.lists(st.tuples(st.integers(0, len(head)), st.integers(0, 2), pieces), max_size=3)
+
+    def apply(changes: list[tuple[int, int, bytes]]) -> bytes:
+        data = head
+        for place, length, piece in changes:
+            data = data[:place] + piece + data[place + length :]
+        return data
+
+    return edits.map(apply)
+
+
+@given(mutations(encode(CHROME)) | mutations(encode(FIELDS)) | mutations(encode()))
+@example(encode(UPGRADE | {"Accept": " \t a\t b \t"}))
+@example(encode(UPGRADE | {"Accept": ""}))
+@example(encode(UPGRADE | {"X": "\xa0\x85\xff"}))
+@example(encode(UPGRADE | {"Host": "[::1]:80"}))
+def test_both_lanes_read_the_same(data: bytes) -> None:
+    read = read_usual(data)
+    assert read is None or read == slowly(data)
+
+
+def test_lines_that_clients_share_are_kept_once() -> None:
+    requests = [read_usual(encode(CHROME | {"Sec-WebSocket-Key": key})) for key in ("a", "b")]
+    first, second = [dict(zip(read[0].headers, read[0].headers.fields, strict=True)) for read in requests if read]
+    assert {name for name in first if first[name] is second[name]} == {
+        *("host", "upgrade", "connection", "origin", "user-agent", "accept-encoding"),
+        *("sec-websocket-version", "sec-websocket-extensions"),
+    }
+
+
+def test_what_peers_can_have_us_keep_is_bounded() -> None:
+    first = read_usual(encode(UPGRADE | {"Origin": "https://first.example"}))
+    for number in range(300):
+        read_usual(encode(UPGRADE | {"Origin": f"https://{number}.example"}))
+    again = read_usual(encode(UPGRADE | {"Origin": "https://first.example"}))
+    assert first is not None
+    assert again is not None
+    assert first == again
+    assert first[0].headers.fields[-1] is not again[0].headers.fields[-1]
