@@ -108,12 +108,13 @@ def _header_pairs(headers: HeadersLike) -> tuple[tuple[str, str], ...]:
     if isinstance(headers, Headers):
         return headers.fields
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return tuple(_pair(pair) for pair in pairs)
+    # A pair that many requests share stays shared.
+    return tuple([pair if type(pair) is tuple and len(pair) == 2 else _pair(pair) for pair in pairs])
 
 
 def _pair(pair: tuple[str, str]) -> tuple[str, str]:
     name, value = pair
-    return pair if type(pair) is tuple else (name, value)  # one that is shared stays shared
+    return name, value
 
 
 #: Names as they are looked for, by the names that are often sent: no copy of them for each connection.
@@ -128,9 +129,9 @@ _LOWER = {
 }
 
 
-def _lower(name: object) -> str:
+def _lower_odd(name: object) -> str:
     # A request from another framework may hold anything; what is not str is nobody's name.
-    return _LOWER.get(name) or name.lower() if isinstance(name, str) else ""
+    return name.lower() if isinstance(name, str) else ""
 
 
 @attrs.frozen(repr=False)
@@ -150,7 +151,9 @@ class Headers(Mapping[str, str]):
 
     @_names.default
     def _lower_names(self) -> tuple[str, ...]:
-        return tuple([_lower(name) for name, _ in self.fields])
+        return tuple(
+            [_LOWER.get(name) or name.lower() if type(name) is str else _lower_odd(name) for name, _ in self.fields]
+        )
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """The values of every field called ``name``, in their order."""

@@ -15,6 +15,7 @@ import attrs
 
 from .._options import Deflate
 from .._values import quote
+from .head import TOKEN
 
 __all__ = [
     "EXTENSIONS",
@@ -45,7 +46,6 @@ _Parameters: TypeAlias = "dict[str, int | None]"
 #: Characters of offers whose answer is remembered. Browsers send 45, and what peers can make us keep is bounded.
 _USUAL_LENGTH = 200
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: Each character can be matched in one way only, so that no header takes more than linear time.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _SPACE = re.compile(r"[ \t]*")
@@ -93,7 +93,7 @@ class _Scanner:
         return True
 
     def token(self) -> str:
-        found = self._take(_TOKEN)
+        found = self._take(TOKEN)
         if not found:
             raise ValueError(f"a name or value is missing before {quote(self._text[self._position :], 40)}")
         self._take(_SPACE)
@@ -106,7 +106,7 @@ class _Scanner:
             return self.token()
         self._take(_SPACE)
         text = re.sub(r"\\(.)", r"\1", quoted[1])
-        if not _TOKEN.fullmatch(text):
+        if not TOKEN.fullmatch(text):
             raise ValueError(f"{quote(text, 40)} is not a token")
         return text
 

@@ -96,8 +96,8 @@ def field_values(request: Request, name: str) -> tuple[str, ...]:
         ConnectionRejected: 400, one of them is not a str.
     """
     values = request.headers.get_all(name)
-    if len(values) == 1 and isinstance(values[0], str):
-        return (values[0].strip(" \t"),)
+    if not values:
+        return ()
     check_types(values)
     return tuple([value.strip(" \t") for value in values])
 
@@ -108,5 +108,6 @@ def check_types(texts: Iterable[object]) -> None:
     Raises:
         ConnectionRejected: 400, one is not. No peer can bring that about, but requests come from other frameworks too.
     """
-    if any(not issubclass(kind, str) for kind in set(map(type, texts))):
+    kinds = set(map(type, texts))
+    if kinds != {str} and not all(issubclass(kind, str) for kind in kinds):
         raise rejection(400, "Names and values of header fields must be str.")
