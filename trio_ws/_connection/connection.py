@@ -185,9 +185,8 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             raise LocalProtocolError("another task is in receive_fragments() of this connection")
         self._streaming = True
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
             try:
-                assembly, source = await self._session.inbox.claim()
+                assembly, source = await self._session.claim()
             except trio.EndOfChannel:
                 raise self._session.error() from None
             async with FragmentChannel(self._session, assembly, source) as pieces:

@@ -92,6 +92,8 @@ class Inbox:
         self._claimed: Assembly | None = None
         self._room: trio.Event | None = None
         self._changed: trio.Event | None = None
+        #: Tasks that wait for a message to begin.
+        self._claimers = 0
         self._discarding = False
         self._closed = False
         #: About how many messages can be had without waiting: those handed to tasks that have not run yet count too.
@@ -103,6 +105,11 @@ class Inbox:
     def full(self) -> bool:
         """Whether something waits for room, so that reading has to stop."""
         return bool(self._waiting)
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether somebody wants a message in pieces, as they come."""
+        return self._claimers > 0 or self._claimed is not None
 
     @property
     def depth(self) -> int:
@@ -229,20 +236,27 @@ class Inbox:
 
     async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:
         """Wait for the next message to begin, and get its pieces as they arrive. A cancelled wait loses nothing."""
-        while True:
-            try:
-                message = self.receive_nowait()
-            except trio.WouldBlock:
-                # Pieces may be claimed only when no message in front of them is still waiting for room.
-                if self._assembly is not None and not self._assembly.claimed and not self._waiting:
-                    self._claimed = self._assembly
-                    return self._assembly, self._assembly.claim(self._max_queue)
-            else:
-                assembly = Assembly(str if isinstance(message, str) else bytes)
-                source = assembly.claim(1)
-                assembly.put(message)
-                assembly.finish()
-                return assembly, source
-            if self._changed is None:
-                self._changed = trio.Event()
-            await self._changed.wait()
+        self._claimers += 1
+        try:
+            while (claimed := self._claim_nowait()) is None:
+                if self._changed is None:
+                    self._changed = trio.Event()
+                await self._changed.wait()
+        finally:
+            self._claimers -= 1
+        return claimed
+
+    def _claim_nowait(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]] | None:
+        try:
+            message = self.receive_nowait()
+        except trio.WouldBlock:
+            # Pieces may be claimed only when no message in front of them is still waiting for room.
+            if self._assembly is None or self._assembly.claimed or self._waiting:
+                return None
+            self._claimed = self._assembly
+            return self._assembly, self._assembly.claim(self._max_queue)
+        assembly = Assembly(str if isinstance(message, str) else bytes)
+        source = assembly.claim(1)
+        assembly.put(message)
+        assembly.finish()
+        return assembly, source

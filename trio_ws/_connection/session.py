@@ -33,9 +33,10 @@ from .._values import CloseCode, CloseReason, Response, quote
 from .._wire.deflate import deflate_agreed_in
 from .._wire.extensions import EXTENSIONS
 from .._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
-from .inbox import Inbox
+from .inbox import Assembly, Inbox
 from .keepalive import Keepalive
 from .pings import Pings
+from .stand_in import StandIn
 from .transport import linger, make_transport
 from .writer import Forget, Writer
 
@@ -102,6 +103,10 @@ class Session:
         )
         self._fragmenting: trio.Event | None = None
         self._fragmenter: trio.lowlevel.Task | None = None
+        self._stand_in = StandIn(clock)
+        #: Tasks that wait for the reader to hand them a message, and whether it has just done so.
+        self._receivers = 0
+        self._given = False
         #: Messages that have come, and gone, in the present turn of the scheduler, as far as we know.
         self._received_in_a_row = self._sent_in_a_row = 0
         self.pings: Pings = Pings()
@@ -165,7 +170,7 @@ class Session:
         """Close the stream without waiting, with a close frame in front where that costs no waiting (law 7)."""
         try:
             frame = b""
-            if self._farewell is not None and self._sent is None and self.reason is None:
+            if self._farewell is not None and self._open:
                 self._sent, self._closed_by = self._farewell, "local"
                 frame = self._protocol.close(self._farewell)
             if not await self.writer.last_words(frame):
@@ -181,32 +186,64 @@ class Session:
 
     async def _read(self) -> None:
         """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
-        while True:
+        while self.reason is None:
             if self.inbox.full:
                 self._pong_deadline = math.inf
                 self._rearm()
                 await self.inbox.wait_for_room()
             if self._protocol.pending:
-                data = b""
                 await trio.lowlevel.checkpoint()  # what has come inflates to more than one turn's work
+                self._feed(b"")
             elif self._initial_data:
                 data, self._initial_data = self._initial_data, b""
+                self._feed(data)
+                data = b""  # there may be long to wait; nothing of what has been read is kept here meanwhile
+            elif self._stand_in.reading or self._handed_over():
+                await self._stand_in.stand_by()
+                self._given = False
             else:
-                data = await self._transport.receive_some(self.options.read_limit)
-                if not data:
-                    self._conclude()
-                    return
-                self._sign_of_life()
+                self._take_read(await self._transport.receive_some(self.options.read_limit))
+
+    def _take_read(self, data: bytes) -> None:
+        if data:
+            self._sign_of_life()
             self._feed(data)
-            data = b""  # there may be long to wait; nothing of what has been read is kept here meanwhile
-            if self.reason is not None:
-                return
+        else:
+            self._conclude()
+
+    def _handed_over(self) -> bool:
+        """Whether a task has just been given what it waited for, so that it may read the next message itself."""
+        given, self._given = self._given, False
+        return given and not self.inbox.in_pieces and self._stand_in.worth_a_try()
+
+    # As in the reader: KeyboardInterrupt comes between two steps.
+    @trio.lowlevel.enable_ki_protection
+    async def _read_in_its_place(self) -> None:
+        """What the reader does, done by a task that waits for a message while the reader stands by."""
+        self._stand_in.come()
+        try:
+            data = await self._transport.receive_some(self.options.read_limit)
+        except _BROKEN as exc:
+            self._stand_in.go()
+            if self.reason is None:
+                self._cause = self._cause or exc
+            self.abort()
+        except BaseException:  # Cancelled or KeyboardInterrupt
+            self._stand_in.go()
+            self._stand_in.call_back()
+            raise
+        else:
+            self._stand_in.go()
+            self._take_read(data)
+            if self.reason is not None or self._protocol.pending or self._receivers or self.inbox.in_pieces:
+                self._stand_in.call_back()  # it has something to do, or somebody else waits for what it will read
 
     def _feed(self, data: bytes) -> None:
         self.bytes_received += len(data)
         for event in self._protocol.feed(data):
             if isinstance(event, (str, bytes)):
                 self.messages_received += 1
+                self._given = self._given or self._receivers > 0
                 self.inbox.put(event)
             else:
                 self._take(event)
@@ -277,6 +314,7 @@ class Session:
         self._sent = close
         self.writer.post(self._protocol.close(close))
         self._limit_the_rest()
+        self._stand_in.call_back()
         if self._debug:
             self.log.debug("%s > %s", self.id, _describe(close))
 
@@ -437,6 +475,7 @@ class Session:
             await self.writer.drained()  # pings that nobody waits for any longer must not pile up either
         if not self._open:
             raise self.error()
+        self._stand_in.call_back()
         ping = self.pings.add(awaited=True)
         assert ping.over is not None
         try:
@@ -453,23 +492,41 @@ class Session:
     async def receive(self) -> str | bytes:
         inbox = self.inbox
         try:
-            if inbox.queued:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                try:
-                    message = inbox.receive_nowait()
-                except trio.WouldBlock:
-                    pass  # what was handed to other tasks, which have not run yet, is counted too
-                else:
-                    self._received_in_a_row += 1
-                    if self._received_in_a_row > _TURN:
-                        await self._let_others_run()  # the message is out of the queue: not to be lost
-                        self._received_in_a_row = 1
-                    return message
-            # Not inbox.receive(): another coroutine for each message, 0.2 us.
-            message = await inbox.source.receive()
+            while True:
+                if inbox.queued:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    try:
+                        message = inbox.receive_nowait()
+                    except trio.WouldBlock:
+                        pass  # what was handed to other tasks, which have not run yet, is counted too
+                    else:
+                        break
+                if not self._stand_in.wanted or self.reason is not None:
+                    return await self._wait_for_message()
+                await self._read_in_its_place()
+                self._received_in_a_row = self._sent_in_a_row = 0
         except trio.EndOfChannel:
             raise self.error() from self._cause
-        inbox.taken()
+        self._received_in_a_row += 1
+        if self._received_in_a_row > _TURN:
+            await self._let_others_run()  # the message is out of the queue: not to be lost
+            self._received_in_a_row = 1
+        return message
+
+    async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:
+        """Wait for a message to begin; raises trio.EndOfChannel if none will."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._stand_in.call_back()
+        return await self.inbox.claim()
+
+    async def _wait_for_message(self) -> str | bytes:
+        self._receivers += 1
+        try:
+            # Not inbox.receive(): another coroutine for each message, 0.2 us.
+            message = await self.inbox.source.receive()
+        finally:
+            self._receivers -= 1
+        self.inbox.taken()
         self._received_in_a_row, self._sent_in_a_row = 1, 0
         return message
 
@@ -486,6 +543,7 @@ class Session:
         writer = self.writer
         # Of text, four bytes a character at most; and what zlib cannot compress it makes a little longer.
         if (writer.busy or writer.held) and not writer.ready(5 * len(data) + 64):
+            self._stand_in.call_back()
             await self.send_frame(data, finished=True, compress=compress, forget=self._protocol.forget)
             self.messages_sent += 1
             return
@@ -494,6 +552,7 @@ class Session:
             # Held while we handle what came together: then more will be sent in this turn.
             rest = writer.write(frame, behind, hold=self._received_in_a_row > 0 and self.inbox.queued > 0)
             if rest is not None:
+                self._stand_in.call_back()
                 await writer.finish(*rest, self._protocol.forget)
         except _BROKEN:
             raise self.error() from self._cause
