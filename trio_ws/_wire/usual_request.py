@@ -49,8 +49,8 @@ _MOST_KNOWN, _LONGEST_KNOWN = 256, 256
 
 def read_usual(data: bytes) -> tuple[Request, bytes] | None:
     """Return the request at the beginning of these bytes, and what stands behind it; None if that is not usual."""
-    end = data.find(b"\r\n\r\n")
-    if not 0 <= end <= MAX_LINE - 4:  # so no line is too long, nor the head
+    end = data.find(b"\r\n\r\n", 0, MAX_LINE)  # so no line is too long, nor the head
+    if end < 0:
         return None
     head = data[:end]
     first, *lines = head.split(b"\r\n")
