@@ -1,36 +1,72 @@
-"""``python -m benchmarks``: measure, interleaved and in rounds, and print a table for each work."""
+"""``python -m benchmarks``: measure in rounds, every library in each, and print a table for each work."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from pathlib import Path
 
-from .process import Server, pin
-from .results import Results, add
-from .table import work_table
-from .works import SERVERS, WORKS, Work
+from . import page
+from .conversation import WrongReply
+from .process import allow_files, pin
+from .results import Results, about, load
+from .table import one_work
+from .works import LIBRARIES, WORKS, Work
+
+#: What a library may do in a benchmark other than to work: it is left out there, and the table says why.
+FAILURES = (OSError, WrongReply, RuntimeError)
 
 
 def main() -> None:
     args = parse()
+    results = load(args.from_file) if args.from_file else measure(args)
+    if args.write:
+        page.write(results)
+
+
+def measure(args: argparse.Namespace) -> Results:
     pin(os.getpid(), last=False)
-    results: Results = {}
+    allow_files()
+    results = start(args.json)
     for name in args.work:
         work = WORKS[name]
-        run(work, [server for server in work.servers if server in args.only], args, results)
-        print(f"\n{name}: {work.title}\n\n{work_table(results[name])}", flush=True)
+        if name not in results.works:
+            run(work, [library for library in work.libraries if library in args.only], args, results)
+            if args.json:
+                results.save(args.json)
+        print(f"\n{name}: {work.title}\n\n{one_work(results, work)}", flush=True)
+        for library, why in results.failures.get(name, {}).items():
+            print(f"{library}: {why}")
+    return results
 
 
-def run(work: Work, names: list[str], args: argparse.Namespace, results: Results) -> None:
+def start(path: Path | None) -> Results:
+    """Go on with what a file has, if it is about this machine and these versions."""
+    now = about()
+    if path is None or not path.exists():
+        return Results(now)
+    results = load(path)
+    then = results.about | {"date": now["date"]}
+    if then != now:
+        raise SystemExit(f"{path} is of another machine or other versions: {then}")
+    return results
+
+
+def run(work: Work, libraries: list[str], args: argparse.Namespace, results: Results) -> None:
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server(name, work.settings)) for name in names]
-        for _ in range(args.rounds):
-            for server in servers:
-                add(results, work.name, server.name, work.measure(server, args.seconds))
+        subjects = {library: stack.enter_context(work.subject(library)) for library in libraries}
+        for _ in range(min(args.rounds, work.rounds)):
+            for library in list(subjects):
+                try:
+                    results.add(work.name, library, work.measure(subjects[library], args.seconds))
+                except FAILURES as exc:
+                    results.fail(work.name, library, f"{type(exc).__name__}: {exc}")
+                    del subjects[library]
 
 
-def names(known: object):
+def some_of(known: Collection[str]) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
         chosen = text.split(",")
         if unknown := [name for name in chosen if name not in known]:
@@ -41,15 +77,20 @@ def names(known: object):
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--work", type=names(WORKS), default=list(WORKS))
-    parser.add_argument("--only", type=names(SERVERS), default=list(SERVERS))
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the works of every day, in under two minutes")
+    parser.add_argument("--work", type=some_of(WORKS), metavar="A,B", help=f"only these: {', '.join(WORKS)}")
+    parser.add_argument("--only", type=some_of(LIBRARIES), metavar="A,B", help=f"only these: {', '.join(LIBRARIES)}")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured; default 7, or 3 if quick")
+    parser.add_argument("--seconds", type=float, help="how long each time; default 0.5, or 0.2 if quick")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there; works it has are not redone")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="from_file", help="measure nothing, take these")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md and its pictures")
     args = parser.parse_args()
-    args.rounds = args.rounds or (3 if args.quick else 5)
-    args.seconds = args.seconds or (0.4 if args.quick else 1.0)
+    args.work = args.work or [name for name, work in WORKS.items() if work.quick or not args.quick]
+    args.only = args.only or list(LIBRARIES)
+    args.rounds = args.rounds or (3 if args.quick else 7)
+    args.seconds = args.seconds or (0.2 if args.quick else 0.5)
     return args
 
 

@@ -1,23 +1,99 @@
-"""Figures of several rounds, and what is said of them: median, spread, ratio."""
+"""The figures of several rounds, where they were taken, and what may be said of them."""
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
+from typing import Any
 
-#: work -> server -> figure -> one value a round
-Results = dict[str, dict[str, dict[str, list[float]]]]
+import attrs
+
+PACKAGES = (
+    "trio_ws",
+    "trio",
+    "wsproto",
+    "h11",
+    "websockets",
+    "trio-websocket",
+    "hypercorn",
+    "aiohttp",
+    "picows",
+    "uvloop",
+)
+
+#: figure -> its value in each round
+Rounds = dict[str, list[float]]
 
 
-def add(results: Results, work: str, server: str, figures: dict[str, float]) -> None:
-    rounds = results.setdefault(work, {}).setdefault(server, {})
-    for name, value in figures.items():
-        rounds.setdefault(name, []).append(value)
+@attrs.define
+class Results:
+    """What one run has found; a run may be cut into several, on the same machine with the same versions."""
+
+    #: When, on what machine, with which versions of everything.
+    about: dict[str, Any]
+    #: work -> library -> figures
+    works: dict[str, dict[str, Rounds]] = attrs.Factory(dict)
+    #: work -> library -> why there are no figures
+    failures: dict[str, dict[str, str]] = attrs.Factory(dict)
+
+    def add(self, work: str, library: str, figures: dict[str, float]) -> None:
+        rounds = self.works.setdefault(work, {}).setdefault(library, {})
+        for name, value in figures.items():
+            rounds.setdefault(name, []).append(round(value, 3))
+
+    def fail(self, work: str, library: str, why: str) -> None:
+        self.works.setdefault(work, {}).pop(library, None)
+        self.failures.setdefault(work, {})[library] = why
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(attrs.asdict(self), indent=1) + "\n")
 
 
-def spread(values: list[float]) -> float:
-    """How far the rounds lie apart: (largest - smallest) / median."""
-    return (max(values) - min(values)) / median(values) if any(values) else 0.0
+def load(path: Path) -> Results:
+    return Results(**json.loads(path.read_text()))
 
 
-def ratio(values: list[float], yardstick: list[float]) -> float:
-    return median(values) / median(yardstick)
+def about() -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{processor()}, {os.cpu_count()} processors, Linux {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "versions": {name: found for name in PACKAGES if (found := version_of(name))},
+    }
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def deviation(values: list[float]) -> float:
+    """Half of the way from the smallest to the largest, as a share of the median."""
+    return (max(values) - min(values)) / 2 / median(values)
+
+
+def ratios(values: list[float], others: list[float]) -> list[float]:
+    """Round by round, since both were measured in the same minute: what else the machine did cancels out."""
+    return [value / other for value, other in zip(values, others, strict=True)]
+
+
+def verdict(comparisons: Iterable[float]) -> str:
+    """Which of two costs more, if that was so in every round."""
+    comparisons = list(comparisons)
+    if all(comparison < 1 for comparison in comparisons):
+        return "ahead"
+    return "behind" if all(comparison > 1 for comparison in comparisons) else "level"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
-from .results import ratio, spread
+from .results import Results, Rounds, deviation, ratios
+from .works import LIBRARIES, OURS, Work
+
+NOTHING = "–"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -21,11 +24,56 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def work_table(servers: dict[str, dict[str, list[float]]], yardstick: str = "trio_ws") -> str:
+def one_work(results: Results, work: Work) -> str:
+    """All there is about one work, a row for each library."""
+    found = results.works[work.name]
+    figures = list(dict.fromkeys(name for rounds in found.values() for name in rounds))
     rows = []
-    for name, figures in servers.items():
-        cpu = figures["cpu_us"]
-        against = number(ratio(servers[yardstick]["cpu_us"], cpu)) if yardstick in servers else ""
-        others = [number(median(figures[key])) for key in ("p50_us", "p99_us", "per_second", "generator_us")]
-        rows.append([name, number(median(cpu)), f"{spread(cpu):.0%}", against, *others])
-    return table(["", "CPU us/msg", "spread", "trio_ws / this", "p50 us", "p99 us", "msg/s", "generator us"], rows)
+    for library, rounds in found.items():
+        values = rounds[work.figure]
+        ratio = number(ours_by_theirs(found, library, work.figure)) if OURS in found else NOTHING
+        cells = [number(median(rounds[name])) if name in rounds else NOTHING for name in figures]
+        rows.append([LIBRARIES[library], *cells, f"{deviation(values):.0%}", ratio])
+    return table(["", *figures, f"± {work.figure}", f"{OURS} / this"], rows)
+
+
+def side_by_side(results: Results, works: Sequence[Work], cell: Callable[[dict[str, Rounds], str, Work], str]) -> str:
+    """A row for each library, a column for each work."""
+    libraries = [name for name in LIBRARIES if any(name in results.works.get(work.name, {}) for work in works)]
+    rows = [
+        [LIBRARIES[library], *(cell_or_nothing(results, work, library, cell) for work in works)]
+        for library in libraries
+    ]
+    return table(["", *(work.title for work in works)], rows)
+
+
+def cell_or_nothing(
+    results: Results, work: Work, library: str, cell: Callable[[dict[str, Rounds], str, Work], str]
+) -> str:
+    found = results.works.get(work.name, {})
+    return cell(found, library, work) if library in found else NOTHING
+
+
+def value_cell(found: dict[str, Rounds], library: str, work: Work) -> str:
+    values = found[library][work.figure]
+    return f"{number(median(values))} ± {deviation(values):.0%}"
+
+
+def ratio_cell(found: dict[str, Rounds], library: str, work: Work) -> str:
+    return number(ours_by_theirs(found, library, work.figure)) if OURS in found else NOTHING
+
+
+def latency_cell(found: dict[str, Rounds], library: str, work: Work) -> str:
+    return f"{number(median(found[library]['p50_us']))} / {number(median(found[library]['p99_us']))}"
+
+
+def rate_cell(found: dict[str, Rounds], library: str, work: Work) -> str:
+    return number(median(found[library]["per_second"]))
+
+
+def per_cpu_second_cell(found: dict[str, Rounds], library: str, work: Work) -> str:
+    return number(1e6 / median(found[library]["cpu_us"]))
+
+
+def ours_by_theirs(found: dict[str, Rounds], library: str, figure: str) -> float:
+    return median(ratios(found[OURS][figure], found[library][figure]))
