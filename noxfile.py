@@ -84,6 +84,16 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz/run.py", "all", *(session.posargs or ["60"]))
 
 
+@nox.session(python="3.11")  # the one that docs/performance.md is about
+def bench(session: nox.Session) -> None:
+    """Measure what messages and connections cost, here and in other libraries (Linux, half an hour).
+
+    `--quick` takes two minutes and leaves out most works; `--write` writes docs/performance.md; `--help` has the rest.
+    """
+    session.install("-e", ".[bench]")  # the programs find the package here: this builds the extension where it is
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 def find_python2() -> Path | None:
     """Where Python 2.7 is, on PATH or in pyenv. A pyenv shim may be there and still not run: try each."""
     pyenv = sorted(Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))

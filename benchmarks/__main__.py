@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,19 +29,26 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> Results:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending the servers
     pin(os.getpid(), last=False)
     allow_files()
     results = start(args.json)
     for name in args.work:
         work = WORKS[name]
-        if name not in results.works:
-            run(work, [library for library in work.libraries if library in args.only], args, results)
+        libraries = [library for library in work.libraries if library in args.only]
+        if name not in results.works and libraries:
+            run(work, libraries, args, results)
             if args.json:
                 results.save(args.json)
-        print(f"\n{name}: {work.title}\n\n{one_work(results, work)}", flush=True)
-        for library, why in results.failures.get(name, {}).items():
-            print(f"{library}: {why}")
+        if name in results.works:
+            show(work, results)
     return results
+
+
+def show(work: Work, results: Results) -> None:
+    print(f"\n{work.name}: {work.title}\n\n{one_work(results, work)}", flush=True)
+    for library, why in results.failures.get(work.name, {}).items():
+        print(f"{library}: {why}", flush=True)
 
 
 def start(path: Path | None) -> Results:
@@ -50,7 +59,7 @@ def start(path: Path | None) -> Results:
     results = load(path)
     then = results.about | {"date": now["date"]}
     if then != now:
-        raise SystemExit(f"{path} is of another machine or other versions: {then}")
+        raise SystemExit(f"{path} is of another machine, other versions or other code: {then}")
     return results
 
 
@@ -81,7 +90,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the works of every day, in under two minutes")
     parser.add_argument("--work", type=some_of(WORKS), metavar="A,B", help=f"only these: {', '.join(WORKS)}")
     parser.add_argument("--only", type=some_of(LIBRARIES), metavar="A,B", help=f"only these: {', '.join(LIBRARIES)}")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured; default 7, or 3 if quick")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured; default 5, or 3 if quick")
     parser.add_argument("--seconds", type=float, help="how long each time; default 0.5, or 0.2 if quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there; works it has are not redone")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="from_file", help="measure nothing, take these")
@@ -89,7 +98,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     args.work = args.work or [name for name, work in WORKS.items() if work.quick or not args.quick]
     args.only = args.only or list(LIBRARIES)
-    args.rounds = args.rounds or (3 if args.quick else 7)
+    args.rounds = args.rounds or (3 if args.quick else 5)
     args.seconds = args.seconds or (0.2 if args.quick else 0.5)
     return args
 

@@ -13,10 +13,15 @@ class WrongReply(Exception):
 
 
 class Conversation(Protocol):
-    #: What to send next.
-    outgoing: bytes
-    #: How many messages that is; they go out together, and the next ones follow when all the replies are there.
-    messages: int
+    @property
+    def outgoing(self) -> bytes:
+        """What to send next."""
+        ...
+
+    @property
+    def messages(self) -> int:
+        """How many messages that is; they go out together, and the next ones follow when all the replies are there."""
+        ...
 
     def take(self, data: memoryview) -> bool:
         """Count what came in; True when everything sent has been answered."""

@@ -9,7 +9,22 @@ import zlib
 from . import frames
 
 NAMES = ["Ada", "Barbara", "Edsger", "Grace", "Ken", "Leslie", "Margaret", "Niklaus", "Radia", "Tony"]
-WORDS = "the quick brown fox jumps over a lazy dog while five boxing wizards look on and say nothing at all".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dogs",
+    "while",
+    "five",
+    "boxing",
+    "wizards",
+    "look",
+    "on",
+]
 
 
 def documents(count: int) -> list[bytes]:

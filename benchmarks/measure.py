@@ -106,6 +106,7 @@ def crowd(talking: int, count: int, settings: Settings) -> MeasureProgram:
     def measure(name: str, seconds: float) -> Figures:
         with Server(name, settings) as server, connections(server, talking) as socks:
             run = load(socks, lambda: talk(server, outgoing, reply, 1)).run
+            run(seconds)  # the program is new, and slow at first
             alone = steady(server, run, seconds)
             with connections(server, count - talking):
                 server.settle(0.1)

@@ -16,6 +16,7 @@ from .servers.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PROCESSORS = sorted(os.sched_getaffinity(0))
 
 
 class Program:
@@ -79,15 +80,13 @@ class Server(Program):
 def pin(pid: int, *, last: bool) -> None:
     """Keep a process on one processor: the servers on the last, the load generator on the first.
 
-    Otherwise the scheduler puts both on the same one in some runs and moves them about in others, and what one
-    message costs is one figure or its double.
+    Otherwise the scheduler has both on the same one in some runs and moves them about in others, and what a message
+    costs is one figure or twice that.
     """
-    processors = sorted(range(os.cpu_count() or 1))
-    os.sched_setaffinity(pid, {processors[-1] if last else processors[0]})
+    os.sched_setaffinity(pid, {PROCESSORS[-1] if last else PROCESSORS[0]})
 
 
-def allow_files() -> int:
+def allow_files() -> None:
     """Raise the limit of open files as far as this user may, for this process and those it starts."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most

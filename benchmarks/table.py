@@ -8,7 +8,7 @@ from statistics import median
 from .results import Results, Rounds, deviation, ratios
 from .works import LIBRARIES, OURS, Work
 
-NOTHING = "–"
+NOTHING = "-"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,23 +14,26 @@ from .servers.settings import Settings
 #: All libraries by the names of their files, and how they are called in tables.
 LIBRARIES = {
     "trio_ws": "trio_ws",
+    "trio_ws_pure": "trio_ws, pure Python",
     "trio_tcp": "bare Trio TCP",
     "websockets_trio": "websockets.trio",
     "trio_websocket": "trio-websocket",
     "hypercorn": "hypercorn on Trio",
     "websockets_asyncio": "websockets.asyncio",
-    "websockets_uvloop": "websockets.asyncio, uvloop",
+    "websockets_uvloop": "websockets.asyncio on uvloop",
     "aiohttp": "aiohttp",
     "picows": "picows",
-    "picows_uvloop": "picows, uvloop",
+    "picows_uvloop": "picows on uvloop",
 }
 #: What every library is compared with.
 OURS = "trio_ws"
+#: The same where there is no compiler.
+PURE = "trio_ws_pure"
 #: No library, but the least that one on Trio's streams can cost.
 YARDSTICK = "trio_tcp"
 
 ALL = tuple(LIBRARIES)
-SPEAK_WEBSOCKET = tuple(name for name in ALL if name != YARDSTICK)
+SPEAK_WEBSOCKET = tuple(name for name in ALL if name not in (PURE, YARDSTICK))
 COMPRESS = ("trio_ws", "websockets_trio", "websockets_asyncio", "websockets_uvloop", "aiohttp")
 CLIENTS = ("trio_ws", "websockets_trio", "websockets_asyncio", "aiohttp")
 #: One of each kind, where all of them would take too long.
@@ -89,7 +92,7 @@ COMPRESSED = [
 ]
 CLIENT = Work("client", "64 B sent and received by a client", client, CLIENTS, nullcontext, quick=True)
 HANDSHAKES = Work("handshake", "opening and closing handshake", handshakes, SPEAK_WEBSOCKET, quick=True)
-FAN_OUT = Work("fan-out", "64 B in, and out to 1,000 clients", fan_out(1000), SPEAK_WEBSOCKET, broadcasting)
+FAN_OUT = Work("fan-out", "64 B in, and out to 1,000 clients", fan_out(1000), SPEAK_WEBSOCKET, broadcasting, rounds=3)
 MEMORY = [
     Work("memory", "idle", memory(5000, IDLE), SPEAK_WEBSOCKET, nullcontext, "kib", rounds=2),
     Work("memory-deflate", "idle, deflate agreed on", memory(5000, IDLE_DEFLATE), COMPRESS, nullcontext, "kib", 2),
@@ -103,16 +106,22 @@ MEMORY = [
         rounds=2,
     ),
 ]
-CROWD = Work("crowd", "100 clients talk among 10,000", crowd(100, 10_000, PLAIN), SOME, nullcontext, rounds=3)
+CROWD = Work("crowd", "100 clients talk among 10,000", crowd(100, 10_000, PLAIN), SOME, nullcontext, rounds=2)
 BY_CLIENTS = [
-    Work(f"clients-{count}", f"64 B, {count:,} clients, 1 in flight each", echoes(64, clients=count), SOME, rounds=3)
+    Work(
+        f"clients-{count}",
+        f"64 B, 1 in flight, clients: {count:,}",
+        echoes(64, clients=count),
+        SOME,
+        rounds=2 if count > 1000 else 3,
+    )
     for count in CLIENT_COUNTS
 ]
 BY_SIZE = [
     Work(f"size-{size}", f"{size_of(size)}, 1 client, 1 in flight", echoes(size), SOME, rounds=3) for size in SIZES
 ]
 BY_FRAGMENTS = [
-    Work(f"fragments-{count}", f"64 KiB in {count:,} frames", echoes(2**16, fragments=count), SOME, rounds=3)
+    Work(f"fragments-{count}", f"64 KiB, frames: {count:,}", echoes(2**16, fragments=count), SOME, rounds=3)
     for count in FRAGMENTS
 ]
 

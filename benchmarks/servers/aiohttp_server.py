@@ -20,8 +20,9 @@ async def echo(ws: web.WebSocketResponse) -> None:
 async def fan_out(ws: web.WebSocketResponse) -> None:
     everyone.add(ws)
     async for message in ws:
-        for connection in everyone:
+        for connection in tuple(everyone):
             await connection.send_bytes(message.data)
+    everyone.remove(ws)
 
 
 async def main(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from hypercorn.trio import serve
 
 from .settings import MAX_SIZE, Settings, announce, read_settings
 
-everyone: list[Any] = []
+everyone: set[Any] = set()
 
 
 async def application(settings: Settings, scope: Any, receive: Any, send: Any) -> None:
@@ -17,12 +17,12 @@ async def application(settings: Settings, scope: Any, receive: Any, send: Any) -
         raise NotImplementedError("there is nothing to do when the server starts or ends")
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
-    everyone.append(send)
-    receivers = everyone if settings.fanout else [send]
+    everyone.add(send)
     while (event := await receive())["type"] == "websocket.receive":
         message = {"type": "websocket.send", "text": event.get("text"), "bytes": event.get("bytes")}
-        for receiver in receivers:
+        for receiver in tuple(everyone) if settings.fanout else (send,):
             await receiver(message)
+    everyone.remove(send)
 
 
 async def main(settings: Settings) -> None:

@@ -37,9 +37,16 @@ class FanOut(WSListener):
         everyone.add(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+            return
         message = frame.get_payload_as_bytes()
         for connection in everyone:
             connection.send(frame.msg_type, message)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        everyone.remove(transport)
 
 
 async def main(settings: Settings) -> None:

@@ -1,5 +1,7 @@
 """trio-websocket."""
 
+from typing import Any
+
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, serve_websocket
 
@@ -23,15 +25,15 @@ async def fan_out(request: WebSocketRequest) -> None:
     try:
         while True:
             message = await ws.get_message()
-            for connection in everyone:
+            for connection in tuple(everyone):
                 await connection.send_message(message)
     except ConnectionClosed:
-        pass
+        everyone.remove(ws)
 
 
 async def main(settings: Settings) -> None:
     # trio-websocket sends no pings unless it is told to, and knows no compression.
-    async def listen(task_status: trio.TaskStatus) -> None:
+    async def listen(task_status: trio.TaskStatus[Any]) -> None:
         handler = fan_out if settings.fanout else echo
         await serve_websocket(handler, "127.0.0.1", 0, None, max_message_size=MAX_SIZE, task_status=task_status)
 

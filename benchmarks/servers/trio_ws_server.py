@@ -17,8 +17,9 @@ async def echo(ws: WebSocketConnection) -> None:
 async def fan_out(ws: WebSocketConnection) -> None:
     everyone.add(ws)
     async for message in ws:
-        for connection in everyone:
+        for connection in tuple(everyone):
             await connection.send(message)
+    everyone.remove(ws)
 
 
 async def main(settings: Settings) -> None:

@@ -18,6 +18,7 @@ async def fan_out(ws: ServerConnection) -> None:
     everyone.add(ws)
     async for message in ws:
         broadcast(everyone, message)
+    everyone.remove(ws)
 
 
 async def main(settings: Settings) -> None:

@@ -1,5 +1,7 @@
 """websockets.trio."""
 
+from typing import Any
+
 import trio
 from websockets.trio.connection import broadcast
 from websockets.trio.server import ServerConnection, serve
@@ -18,10 +20,11 @@ async def fan_out(ws: ServerConnection) -> None:
     everyone.add(ws)
     async for message in ws:
         await broadcast(everyone, message)
+    everyone.remove(ws)
 
 
 async def main(settings: Settings) -> None:
-    async def listen(task_status: trio.TaskStatus) -> None:
+    async def listen(task_status: trio.TaskStatus[Any]) -> None:
         await serve(
             fan_out if settings.fanout else echo,
             0,
