@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from . import page
 from .conversation import WrongReply
@@ -32,7 +33,7 @@ def measure(args: argparse.Namespace) -> Results:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending the servers
     pin(os.getpid(), last=False)
     allow_files()
-    results = start(args.json)
+    results = start(args.json, about(args.rounds, args.seconds))
     for name in args.work:
         work = WORKS[name]
         libraries = [library for library in work.libraries if library in args.only]
@@ -51,15 +52,14 @@ def show(work: Work, results: Results) -> None:
         print(f"{library}: {why}", flush=True)
 
 
-def start(path: Path | None) -> Results:
-    """Go on with what a file has, if it is about this machine and these versions."""
-    now = about()
+def start(path: Path | None, now: dict[str, Any]) -> Results:
+    """Go on with what a file has, if it is about the same."""
     if path is None or not path.exists():
         return Results(now)
     results = load(path)
     then = results.about | {"date": now["date"]}
     if then != now:
-        raise SystemExit(f"{path} is of another machine, other versions or other code: {then}")
+        raise SystemExit(f"{path} is about something else: {then}, not {now}")
     return results
 
 
@@ -90,7 +90,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the works of every day, in under two minutes")
     parser.add_argument("--work", type=some_of(WORKS), metavar="A,B", help=f"only these: {', '.join(WORKS)}")
     parser.add_argument("--only", type=some_of(LIBRARIES), metavar="A,B", help=f"only these: {', '.join(LIBRARIES)}")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured; default 5, or 3 if quick")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured; default 7, or 3 if quick")
     parser.add_argument("--seconds", type=float, help="how long each time; default 0.5, or 0.2 if quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there; works it has are not redone")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="from_file", help="measure nothing, take these")
@@ -98,7 +98,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     args.work = args.work or [name for name, work in WORKS.items() if work.quick or not args.quick]
     args.only = args.only or list(LIBRARIES)
-    args.rounds = args.rounds or (3 if args.quick else 5)
+    args.rounds = args.rounds or (3 if args.quick else 7)
     args.seconds = args.seconds or (0.2 if args.quick else 0.5)
     return args
 

@@ -63,6 +63,8 @@ def render(results: Results) -> str:
         date=about["date"],
         machine=about["machine"],
         python=about["python"],
+        rounds=about["rounds"],
+        seconds=about["seconds"],
         extension="with" if about["extension"] else "without",
         versions=", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         behind=behind(results),

@@ -61,11 +61,13 @@ def load(path: Path) -> Results:
     return Results(**json.loads(path.read_text()))
 
 
-def about() -> dict[str, Any]:
+def about(rounds: int, seconds: float) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{processor()}, {os.cpu_count()} processors, Linux {kernel()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "rounds": rounds,
+        "seconds": seconds,
         "extension": trio_ws.accelerated,
         "code": code(),
         "versions": {name: found for name in PACKAGES if (found := version_of(name))},

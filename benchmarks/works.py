@@ -94,11 +94,11 @@ CLIENT = Work("client", "64 B sent and received by a client", client, CLIENTS, n
 HANDSHAKES = Work("handshake", "opening and closing handshake", handshakes, SPEAK_WEBSOCKET, quick=True)
 FAN_OUT = Work("fan-out", "64 B in, and out to 1,000 clients", fan_out(1000), SPEAK_WEBSOCKET, broadcasting, rounds=3)
 MEMORY = [
-    Work("memory", "idle", memory(5000, IDLE), SPEAK_WEBSOCKET, nullcontext, "kib", rounds=2),
-    Work("memory-deflate", "idle, deflate agreed on", memory(5000, IDLE_DEFLATE), COMPRESS, nullcontext, "kib", 2),
+    Work("memory", "memory of an idle connection", memory(5000, IDLE), SPEAK_WEBSOCKET, nullcontext, "kib", rounds=2),
+    Work("memory-deflate", "memory, deflate agreed on", memory(5000, IDLE_DEFLATE), COMPRESS, nullcontext, "kib", 2),
     Work(
         "memory-deflate-used",
-        "idle after one compressed message each way",
+        "memory, after one compressed message each way",
         memory(5000, IDLE_DEFLATE, used=True),
         COMPRESS,
         nullcontext,
