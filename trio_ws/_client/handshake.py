@@ -66,7 +66,7 @@ class Opened:
 
     def start_in(self, nursery: trio.Nursery) -> WebSocketConnection:
         """The connection on it, in this nursery; raises RuntimeError if that is closed."""
-        nursery.start_soon(self.clock.run_for, self.session.closed)
+        nursery.start_soon(self.clock.run_for, self.session.wait_closed)
         return start_connection(
             nursery,
             self.stream,

@@ -235,9 +235,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
 
         Cancellation: has no effect on the connection.
         """
-        await self._session.closed.wait()
-        assert self._session.reason is not None
-        return self._session.reason
+        return await self._session.wait_closed()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

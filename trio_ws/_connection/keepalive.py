@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
@@ -82,9 +83,9 @@ class Keepalive:
             connection.keep_alive()
         return now + self._interval
 
-    async def run_for(self, closed: trio.Event) -> None:
-        """Runs until this happens: for the clock of one connection in a nursery that may live longer."""
+    async def run_for(self, wait_closed: Callable[[], Awaitable[object]]) -> None:
+        """Runs until this returns: for the clock of one connection in a nursery that may live longer."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.run)
-            await closed.wait()
+            await wait_closed()
             nursery.cancel_scope.cancel()

@@ -93,7 +93,7 @@ class Session:
         self._clock = clock
         self._initial_data = initial_data
         self._nursery: trio.Nursery | None = None
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
         self.writer: Writer = Writer(
             self._transport,
             write_limit=options.write_limit,
@@ -104,6 +104,9 @@ class Session:
         self._fragmenting: trio.Event | None = None
         self._fragmenter: trio.lowlevel.Task | None = None
         self._stand_in = StandIn(clock)
+        #: Whether the reader has something to do, or has done something; and whether it leaves its place to others.
+        self._begun = initial_data != b""
+        self._stands_aside = False
         #: Tasks that wait for the reader to hand them a message, and whether it has just done so.
         self._receivers = 0
         self._given = False
@@ -122,10 +125,10 @@ class Session:
         self._over = False
         self.reason: CloseReason | None = None
         self._half_reason: CloseReason | None = None
-        #: Set when the reason is settled.
-        self.closed: trio.Event = trio.Event()
-        #: Set when the stream is closed as well and the reader has ended.
-        self.done: trio.Event = trio.Event()
+        # When the reason is settled; and when the stream is closed as well and the reader has ended.
+        self._closed: trio.Event | None = None
+        self._done: trio.Event | None = None
+        self._ended = False
         self.messages_sent: int = 0
         self.messages_received: int = 0
         self.bytes_sent: int = 0
@@ -157,14 +160,35 @@ class Session:
     async def _live(self) -> None:
         try:
             while not self._over:
-                with trio.CancelScope(deadline=self._next_deadline()) as self._scope:
-                    await self._read()
-                    await self._part()
-                    self._over = True
-                self._look_at_deadlines()
+                deadline = self._next_deadline()
+                if self._stands_aside and deadline == math.inf and self.reason is None:
+                    await self._stand_aside()  # without a scope, which is a kilobyte
+                else:
+                    await self._live_until(deadline)
         except _BROKEN as exc:
             if self.reason is None:
                 self._cause = self._cause or exc
+
+    async def _live_until(self, deadline: float) -> None:
+        stood_aside = self._stands_aside
+        with trio.CancelScope(deadline=deadline) as self._scope:
+            if stood_aside and self.reason is None:
+                await self._stand_aside()
+            else:
+                await self._read()
+            if self.reason is not None:
+                await self._part()
+                self._over = True
+        if self._scope.cancelled_caught:
+            self._look_at_deadlines(unread=stood_aside and not self._stand_in.reading)
+        self._scope = None
+
+    async def _stand_aside(self) -> None:
+        try:
+            await self._stand_in.stand_by()
+        finally:
+            self._stands_aside = self._stand_in.reading
+            self._given = False
 
     async def _leave(self) -> None:
         """Close the stream without waiting, with a close frame in front where that costs no waiting (law 7)."""
@@ -182,10 +206,15 @@ class Session:
             self.writer.retire()
             self._protocol.stop()
             self._nursery = None
-            self.done.set()
+            self._ended = True
+            if self._done is not None:
+                self._done.set()
 
     async def _read(self) -> None:
-        """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends."""
+        """Read and act until a closing handshake is complete, the peer is at fault, or its stream ends.
+
+        Or until another task reads in our place.
+        """
         while self.reason is None:
             if self.inbox.full:
                 self._pong_deadline = math.inf
@@ -199,9 +228,10 @@ class Session:
                 self._feed(data)
                 data = b""  # there may be long to wait; nothing of what has been read is kept here meanwhile
             elif self._stand_in.reading or self._handed_over():
-                await self._stand_in.stand_by()
-                self._given = False
+                self._stands_aside = True
+                return
             else:
+                self._begun = True
                 self._take_read(await self._transport.receive_some(self.options.read_limit))
 
     def _take_read(self, data: bytes) -> None:
@@ -214,13 +244,21 @@ class Session:
     def _handed_over(self) -> bool:
         """Whether a task has just been given what it waited for, so that it may read the next message itself."""
         given, self._given = self._given, False
-        return given and not self.inbox.in_pieces and self._stand_in.worth_a_try()
+        return given and not self.inbox.in_pieces and self._stand_in.trusted()
+
+    def _take_readers_place(self) -> bool:
+        """Whether the task that calls this is to read the next message itself."""
+        if self._over or self.reason is not None:
+            return False
+        if self._stand_in.wanted or not (self._begun or self._stand_in.reading):
+            self._stand_in.come()
+            return True
+        return False
 
     # As in the reader: KeyboardInterrupt comes between two steps.
     @trio.lowlevel.enable_ki_protection
     async def _read_in_its_place(self) -> None:
-        """What the reader does, done by a task that waits for a message while the reader stands by."""
-        self._stand_in.come()
+        """What the reader does, done by a task that waits for a message."""
         try:
             data = await self._transport.receive_some(self.options.read_limit)
         except _BROKEN as exc:
@@ -294,10 +332,28 @@ class Session:
         self.say_goodbye(close)
         self.inbox.discard()
         try:
-            await self.done.wait()
+            await self._wait_ended()
         except BaseException:  # Cancelled or KeyboardInterrupt: a resource is closed also when aclose() is cancelled
             self.abort()
             raise
+
+    async def wait_closed(self) -> CloseReason:
+        if self.reason is None:
+            if self._closed is None:
+                self._closed = trio.Event()
+            await self._closed.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        assert self.reason is not None
+        return self.reason
+
+    async def _wait_ended(self) -> None:
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+        else:
+            if self._done is None:
+                self._done = trio.Event()
+            await self._done.wait()
 
     def leave_now(self, close: Close) -> None:
         """Close without waiting for anything, as a cancelled connection does."""
@@ -308,7 +364,9 @@ class Session:
     def abort(self) -> None:
         """Have the reader close the stream at its next turn."""
         self._over = True
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
+        self._stand_in.wake()
 
     def _send_close(self, close: Close) -> None:
         self._sent = close
@@ -356,15 +414,20 @@ class Session:
             self._conclude()
             self.abort()
 
-    def _look_at_deadlines(self) -> None:
-        """The reader was stopped by a deadline, or the peer's sign of life came in the same moment: find out which."""
+    def _look_at_deadlines(self, *, unread: bool) -> None:
+        """The reader was stopped by a deadline, or the peer's sign of life came in the same moment: find out which.
+
+        Args:
+            unread: Nobody was reading just now.
+        """
         now = trio.current_time()
-        if self._over:
+        if self._over or self._next_deadline() > now:
             pass
         elif self._close_deadline <= now:
             self._over = True
-        elif now - self._next_deadline() > _LATE and not self._put_off:
-            # Our own event loop has stood still. What the peer did meanwhile has yet to be seen: law 3.
+        elif (unread or now - self._next_deadline() > _LATE) and not self._put_off:
+            # Our own event loop has stood still, or nobody has read for a moment. What the peer did meanwhile has yet
+            # to be seen: law 3.
             # But only once: else a peer that keeps us busy would live on that.
             self._put_off = True
             self._put_off_what_is_due(now, now + _GRACE, now + _GRACE)
@@ -397,7 +460,8 @@ class Session:
         self.pings.close()
         self.inbox.close()
         self._end_fragmented()
-        self.closed.set()
+        if self._closed is not None:
+            self._closed.set()
         self.log.info("%s closed: %s", self.id, self.reason)
 
     def _reason_so_far(self) -> CloseReason:
@@ -467,7 +531,10 @@ class Session:
         return min(self._pong_deadline, self._stall_deadline, self._close_deadline)
 
     def _rearm(self) -> None:
-        self._scope.deadline = self._next_deadline()
+        if self._scope is not None:
+            self._scope.deadline = self._next_deadline()
+        else:
+            self._stand_in.wake()  # which stands by without a scope
 
     async def ping(self) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -501,7 +568,7 @@ class Session:
                         pass  # what was handed to other tasks, which have not run yet, is counted too
                     else:
                         break
-                if not self._stand_in.wanted or self.reason is not None:
+                if not self._take_readers_place():
                     return await self._wait_for_message()
                 await self._read_in_its_place()
                 self._received_in_a_row = self._sent_in_a_row = 0
