@@ -94,7 +94,9 @@ class SocketTransport(Transport):
             try:
                 # Not a try first, as Trio does: when everything has been read it fails, and that takes 1.5 us. And
                 # like this, every read is a turn for others.
-                await trio.lowlevel.wait_readable(self._fileno())
+                if (fileno := self._fileno()) == -1:  # for which Trio has no error, but a ValueError
+                    raise trio.ClosedResourceError("the socket was closed")
+                await trio.lowlevel.wait_readable(fileno)
                 return os.read(self._fileno(), limit)
             except BlockingIOError:
                 continue

@@ -67,6 +67,8 @@ class Writer:
     ) -> None:
         self._transport = transport
         self._write_limit = write_limit
+        #: Frames below this are held together.
+        self._small = min(_SMALL, write_limit + 1)
         self._spawn = spawn
         self._on_broken = on_broken
         self._on_progress = on_progress
@@ -111,7 +113,7 @@ class Writer:
             trio.BrokenResourceError, trio.ClosedResourceError: The stream is broken or closed.
         """
         size = len(frame) + len(behind)
-        if self.held or (hold and size < _SMALL):
+        if self.held or (hold and size < self._small):
             if not self.held:
                 self._spawn(self._flush_soon)
             self._hold(frame + behind)
@@ -128,7 +130,7 @@ class Writer:
         if sent == size:
             return None
         self.busy = True
-        if sent < len(frame):
+        if sent <= len(frame):  # a header that is out alone is a torn frame, and not "nothing written"
             return frame + behind, sent
         return behind, sent - len(frame)
 
