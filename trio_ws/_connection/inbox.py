@@ -9,7 +9,6 @@ deliver what it still holds.
 from __future__ import annotations
 
 import io
-from collections import deque
 
 import trio
 
@@ -83,10 +82,33 @@ _Waiting = tuple[Assembly | None, "str | bytes | None"]
 class Inbox:
     """The queue of one connection, and what surrounds it."""
 
+    __slots__ = (
+        "_assembly",
+        "_changed",
+        "_claimed",
+        "_claimers",
+        "_closed",
+        "_discarding",
+        "_expected",
+        "_max_queue",
+        "_message",
+        "_queue",
+        "_room",
+        "_source",
+        "_waiting",
+        "queued",
+    )
+
     def __init__(self, max_queue: int) -> None:
         self._max_queue = max_queue
-        self._queue, self.source = trio.open_memory_channel[str | bytes](max_queue)
-        self._waiting: deque[_Waiting] = deque()
+        # The channel is made when it is needed: it takes two kilobytes, and an idle connection does without.
+        self._queue: trio.MemorySendChannel[str | bytes] | None = None
+        self._source: trio.MemoryReceiveChannel[str | bytes] | None = None
+        # Whether the task that reads just now takes the next message itself, and that message.
+        self._expected = False
+        self._message: str | bytes | None = None
+        # Never more than what one read holds, so taking the first is cheap.
+        self._waiting: list[_Waiting] = []
         #: The message that is arriving in pieces, and the one whose consumer has not got all of it yet.
         self._assembly: Assembly | None = None
         self._claimed: Assembly | None = None
@@ -98,6 +120,20 @@ class Inbox:
         self._closed = False
         #: About how many messages can be had without waiting: those handed to tasks that have not run yet count too.
         self.queued = 0
+
+    def _open(self) -> trio.MemorySendChannel[str | bytes]:
+        self._queue, self._source = trio.open_memory_channel[str | bytes](self._max_queue)
+        if self._closed:
+            self._queue.close()
+        return self._queue
+
+    @property
+    def source(self) -> trio.MemoryReceiveChannel[str | bytes]:
+        """``source.receive()`` waits for the next message; say :meth:`taken` when it has come."""
+        if self._source is None:
+            self._open()
+        assert self._source is not None
+        return self._source
 
     # The reader's side
 
@@ -114,17 +150,30 @@ class Inbox:
     @property
     def depth(self) -> int:
         """Messages that wait in the queue."""
-        return self.source.statistics().current_buffer_used
+        return 0 if self._source is None else self._source.statistics().current_buffer_used
+
+    def expect(self) -> None:
+        """The next message is for the task that reads it: it need not go through the queue, which is empty."""
+        self._expected = True
+
+    def expected(self) -> str | bytes | None:
+        """That message, or None if none has come."""
+        message, self._message = self._message, None
+        self._expected = False
+        return message
 
     def put(self, message: str | bytes) -> None:
         """Take one message. Never waits; look at :attr:`full` afterwards."""
         if self._discarding:
             return
+        if self._expected:
+            self._expected, self._message = False, message
+            return
         if self._waiting:
             self._waiting.append((None, message))
             return
         try:
-            self._queue.send_nowait(message)
+            (self._queue or self._open()).send_nowait(message)
             self.queued += 1
         except trio.WouldBlock:
             self._waiting.append((None, message))
@@ -143,7 +192,7 @@ class Inbox:
         if not assembly.claimed:
             assembly.add(piece.data)
             if piece.finished:
-                self._put(None, assembly.whole())
+                self.put(assembly.whole())
             else:
                 self._notify()
             return
@@ -152,7 +201,7 @@ class Inbox:
         if piece.finished:
             self._put(assembly, None)
 
-    def _put(self, assembly: Assembly | None, data: str | bytes | None) -> None:
+    def _put(self, assembly: Assembly, data: str | bytes | None) -> None:
         if self._waiting:
             self._waiting.append((assembly, data))
             return
@@ -165,7 +214,7 @@ class Inbox:
         try:
             if assembly is None:
                 assert data is not None
-                self._queue.send_nowait(data)
+                (self._queue or self._open()).send_nowait(data)
                 self.queued += 1
             elif data is None:
                 assembly.finish()
@@ -206,14 +255,15 @@ class Inbox:
                 self._hand_over(*self._waiting[0])
             except trio.WouldBlock:
                 return
-            self._waiting.popleft()
+            self._waiting.pop(0)
         self._nothing_waits()
 
     def _nothing_waits(self) -> None:
         if self._room is not None:
             self._room.set()
         if self._closed:
-            self._queue.close()
+            if self._queue is not None:
+                self._queue.close()
             if self._claimed is not None:
                 self._claimed.close()
             self._notify()
@@ -223,7 +273,7 @@ class Inbox:
         self.queued -= 1
         if self._waiting and self._waiting[0][0] is None:
             # There is room for one now. Not move_up(): to find out that there is none for another takes 1 us.
-            self._hand_over(*self._waiting.popleft())
+            self._hand_over(*self._waiting.pop(0))
             if not self._waiting:
                 self._nothing_waits()
         return message

@@ -257,8 +257,8 @@ class Session:
 
     # As in the reader: KeyboardInterrupt comes between two steps.
     @trio.lowlevel.enable_ki_protection
-    async def _read_in_its_place(self) -> None:
-        """What the reader does, done by a task that waits for a message."""
+    async def _read_in_its_place(self) -> str | bytes | None:
+        """What the reader does, done by a task that waits for a message; returns that if it has come."""
         try:
             data = await self._transport.receive_some(self.options.read_limit)
         except _BROKEN as exc:
@@ -266,15 +266,19 @@ class Session:
             if self.reason is None:
                 self._cause = self._cause or exc
             self.abort()
+            return None
         except BaseException:  # Cancelled or KeyboardInterrupt
             self._stand_in.go()
             self._stand_in.call_back()
             raise
-        else:
-            self._stand_in.go()
-            self._take_read(data)
-            if self.reason is not None or self._protocol.pending or self._receivers or self.inbox.in_pieces:
-                self._stand_in.call_back()  # it has something to do, or somebody else waits for what it will read
+        self._stand_in.go()
+        others_wait = self._receivers > 0 or self.inbox.in_pieces
+        if not others_wait:
+            self.inbox.expect()
+        self._take_read(data)
+        if others_wait or self._protocol.pending or self.reason is not None:
+            self._stand_in.call_back()  # it has something to do, or somebody waits for what it will read
+        return self.inbox.expected()
 
     def _feed(self, data: bytes) -> None:
         self.bytes_received += len(data)
@@ -570,8 +574,11 @@ class Session:
                         break
                 if not self._take_readers_place():
                     return await self._wait_for_message()
-                await self._read_in_its_place()
                 self._received_in_a_row = self._sent_in_a_row = 0
+                own = await self._read_in_its_place()
+                if own is not None:
+                    message = own
+                    break
         except trio.EndOfChannel:
             raise self.error() from self._cause
         self._received_in_a_row += 1
