@@ -29,6 +29,11 @@ class Ping:
 class Pings:
     """Those of one connection, in the order in which they were sent."""
 
+    __slots__ = (
+        "_sent",
+        "latency",
+    )
+
     def __init__(self) -> None:
         self._sent: dict[bytes, Ping] = {}
         #: Of the last ping that was answered.

@@ -56,6 +56,23 @@ class Writer:
         on_progress: Called when a write that had to wait went on: the peer is reading.
     """
 
+    __slots__ = (
+        "_held",
+        "_in_line",
+        "_line",
+        "_on_broken",
+        "_on_progress",
+        "_pong",
+        "_small",
+        "_spawn",
+        "_transport",
+        "_write_limit",
+        "broken",
+        "busy",
+        "held",
+        "waiting_since",
+    )
+
     def __init__(
         self,
         transport: Transport,

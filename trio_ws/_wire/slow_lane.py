@@ -31,6 +31,13 @@ class SlowLane:
     It is given one frame after the other, never more than what has come of one, so that the next may go elsewhere.
     """
 
+    __slots__ = (
+        "_guard",
+        "_header",
+        "_owed",
+        "_wsproto",
+    )
+
     def __init__(
         self, role: Role, *, max_size: int | None, max_fragments: float, deflate: PerMessageDeflate | None
     ) -> None:
