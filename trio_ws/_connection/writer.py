@@ -66,6 +66,7 @@ class Writer:
         "_small",
         "_spawn",
         "_transport",
+        "_under_way",
         "_write_limit",
         "broken",
         "busy",
@@ -99,8 +100,9 @@ class Writer:
         self._in_line = 0
         self._held: list[bytes] = []
         self._pong: bytes = b""
-        #: Bytes that wait to be written, the pong included.
+        #: Bytes that wait to be written, the pong included; and those of them that are being written.
         self.held = 0
+        self._under_way = 0
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
         self.broken: bool = False
@@ -194,7 +196,7 @@ class Writer:
         self.flush()
         if not self.busy:
             self.busy = True
-        elif self.held + size <= self._write_limit and not self._in_line:
+        elif self._under_way + self.held + size <= self._write_limit and not self._in_line:
             await trio.lowlevel.checkpoint_if_cancelled()
             frame = encode()
             self._hold(frame)
@@ -336,8 +338,11 @@ class Writer:
         with trio.CancelScope(shield=True):
             try:
                 while self.held and not self.broken:
-                    await self._write(self._take_held())
+                    data = self._take_held()
+                    self._under_way = len(data)
+                    await self._write(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # recorded in _break(), and told to everyone by the connection: law 10
             finally:
+                self._under_way = 0
                 self._release()

@@ -121,6 +121,7 @@ class Protocol:
         if not self.pending:
             if self._at_message:
                 # Of most reads nothing is left behind these lines: they are whole messages, or a single frame.
+                found: Sequence[Event]
                 found, end = split(data, 0, not self._masks, self._max_size, _MOST_EVENTS)
                 if not end:
                     found, end = self._take_one(data, 0) or ([], 0)
