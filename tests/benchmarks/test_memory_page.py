@@ -79,7 +79,7 @@ def test_every_window_and_level_is_measured_once() -> None:
 
 def test_larger_windows_make_smaller_messages_and_take_more_memory() -> None:
     settings = [OFF, Setting(9, 2), DEFAULT, Setting(12, 5, takeover=False)]
-    costs = compression.measure(settings, rounds=1, connections=20, length=60)
+    costs = compression.measure(settings, rounds=1, connections=60, length=60)
     off, least, default, afresh = (costs[setting] for setting in settings)
     assert off.size_percent == 100 > afresh.size_percent > least.size_percent > default.size_percent
     assert default.memory_kib > least.memory_kib + 10
@@ -115,7 +115,7 @@ def test_case_is_brought_to_its_limit_and_held_there() -> None:
 def test_used_compression_is_seen_in_the_memory_of_a_connection() -> None:
     idle, used = (state for state in STATES if state.compression)
     few = used._replace(turns=5)
-    assert memory_connection.measure(few, 50) > memory_connection.measure(idle, 50) + 10
+    assert memory_connection.measure(few, 150) > memory_connection.measure(idle, 150) + 10
 
 
 def test_kernel_tells_what_waits_unread() -> None:
