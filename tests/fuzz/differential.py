@@ -25,7 +25,7 @@ from tests.fuzz.source import Source
 from tests.raw import BINARY, CLOSE, CONTINUATION, TEXT
 from trio_ws._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
 
-__all__ = ["fuzz_one"]
+__all__ = ["compare", "fuzz_one"]
 
 #: A frame that says it is longer is left incomplete; a shorter one is filled up, so that both have to judge it.
 MAX_FILL = 20_000
@@ -37,7 +37,11 @@ _SILENT.disabled = True
 def fuzz_one(data: bytes) -> None:
     source = Source(data)
     role: Role = "client" if source.byte() & 1 else "server"
-    conversation = read_conversation(source.rest(), role)
+    compare(read_conversation(source.rest(), role))
+
+
+def compare(conversation: Conversation) -> None:
+    """Raise AssertionError if they make something else of it, and not for one of the reasons that there may be."""
     conversation = attrs.evolve(conversation, max_fragments=math.inf)  # they have no limit for that
     ours, theirs = Ours(conversation), Theirs(conversation)
     for frame in split(conversation.wire):

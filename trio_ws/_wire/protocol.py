@@ -136,7 +136,7 @@ class Protocol:
         for batch in self._rest:
             received += batch
             if self._room < 0 or len(received) >= _MOST_EVENTS:
-                self.pending = True
+                self.pending = self._listening  # behind the end nothing is looked at
                 break
         return received
 
