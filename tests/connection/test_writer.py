@@ -230,3 +230,23 @@ async def test_interrupt_between_writing_and_knowing_how_much_is_never_taken_for
         await writer.send(lambda: b"x", 1, forget=forget_it)
     assert writer.broken
     assert [type(error) for error in broken] == [KeyboardInterrupt]
+
+
+async def test_bytes_that_somebody_else_has_taken_are_waited_for_again() -> None:
+    """Another process may have the same socket, and both are woken."""
+    ours, theirs = socket_pair()
+    twin = trio.SocketStream(trio.socket.fromfd(ours.socket.fileno(), ours.socket.family, ours.socket.type))
+    received: list[bytes] = []
+
+    async def receive(stream: trio.SocketStream) -> None:
+        received.append(await make_transport(stream).receive_some(10))
+
+    async with ours, theirs, twin, trio.open_nursery() as nursery:
+        nursery.start_soon(receive, ours)
+        nursery.start_soon(receive, twin)
+        await trio.testing.wait_all_tasks_blocked()
+        await theirs.send_all(b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        assert received == [b"one"]
+        await theirs.send_all(b"two")
+    assert received == [b"one", b"two"]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
+from trio_ws import LocalProtocolError
 from trio_ws._wire.limits import FrameGuard
 from trio_ws._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol
 
@@ -138,3 +139,11 @@ def test_client_sends_masked_and_takes_unmasked() -> None:
 
 def test_guard_of_the_limits_is_never_negotiated() -> None:
     assert FrameGuard(1, 1).offer() is False
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_text_that_utf8_cannot_encode_is_refused_and_nothing_is_made_of_it(finished: bool) -> None:
+    protocol = server()
+    with pytest.raises(LocalProtocolError, match="must be encodable as UTF-8"):
+        protocol.message("\ud800", finished=finished)
+    assert protocol.message("fine") == frame(TEXT, b"fine", mask=False)
