@@ -128,7 +128,7 @@ CASES = [
         NotReading,
         sending(64 * KIB) + PIECE,
     ),
-    Case("`write_limit` 1 MiB, filled twice", AHEAD, ReadingOne, sending(MIB), 5),
+    Case("`write_limit` 1 MiB, filled again", AHEAD, ReadingOne, sending(MIB), 5),
 ]
 
 

@@ -24,5 +24,5 @@ def receiving(max_size: int, max_queue: int, read_limit: int = 64 * KIB, *, widt
 
 
 def sending(write_limit: int) -> int:
-    """Frames that are being written together, and as many that are left behind them."""
-    return 2 * write_limit
+    """Frames that are being written together, and those that are left behind them."""
+    return write_limit

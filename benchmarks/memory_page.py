@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .process import ROOT
-from .results import about
+from .results import circumstances
 
 __all__ = ["PAGE", "arguments", "publish", "section", "with_section", "write"]
 
@@ -40,9 +40,9 @@ def _cut(page: str, name: str) -> tuple[str, str, str, str, str]:
     return before, begin, inside, end, after
 
 
-def circumstances() -> dict[str, Any]:
+def about() -> dict[str, Any]:
     """When and where, and with which versions of what this page is about."""
-    now = about()
+    now = circumstances()
     versions = {name: now["versions"][name] for name in ("trio_ws", "trio")} | {"zlib": zlib.ZLIB_RUNTIME_VERSION}
     return {key: now[key] for key in ("date", "machine", "python", "extension")} | {"versions": versions}
 
@@ -56,7 +56,7 @@ def caption(found: dict[str, Any]) -> str:
 
 def publish(name: str, figures: str, data: Any, args: argparse.Namespace) -> None:
     """Print the table; write it into the page, and what it is made of into a file, as far as the arguments say so."""
-    found = circumstances()
+    found = about()
     text = f"{figures}\n\n{caption(found)}"
     print(text)
     if args.json:

@@ -62,12 +62,15 @@ def load(path: Path) -> Results:
 
 
 def about(rounds: int, seconds: float) -> dict[str, Any]:
+    return circumstances() | {"rounds": rounds, "seconds": seconds}
+
+
+def circumstances() -> dict[str, Any]:
+    """When and where, with what code and which versions of all that is measured."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{processor()}, {os.cpu_count()} processors, Linux {kernel()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "rounds": rounds,
-        "seconds": seconds,
         "extension": trio_ws.accelerated,
         "code": code(),
         "versions": {name: found for name in PACKAGES if (found := version_of(name))},
