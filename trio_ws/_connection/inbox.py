@@ -135,6 +135,11 @@ class Inbox:
         assert self._source is not None
         return self._source
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever come, and nothing did that is still to be received, as far as that is known."""
+        return self._closed and self._source is None
+
     # The reader's side
 
     @property

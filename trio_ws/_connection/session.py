@@ -640,6 +640,9 @@ class Session:
         return await self.inbox.claim()
 
     async def _wait_for_message(self) -> str | bytes:
+        if self.inbox.ended:  # a channel need not be made to say so
+            await trio.lowlevel.checkpoint()
+            raise trio.EndOfChannel
         self._receivers += 1
         try:
             # Not inbox.receive(): another coroutine for each message, 0.2 us.

@@ -125,6 +125,11 @@ class SocketTransport(Transport):
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self.send_nowait(data)
 
+    async def close(self) -> None:
+        # What Trio's own does without the two cancel scopes around it, 20 us.
+        with suppress(OSError):
+            self.stream.socket.close()
+
     def _error(self, exc: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
         if self._fileno() == -1:
             return trio.ClosedResourceError("the socket was closed")
