@@ -351,13 +351,12 @@ async def open_connection(
     stream: trio.abc.Stream,
     session: Session,
     *,
-    clock: Keepalive | None,
+    clock: Keepalive,
     request: Request,
     response: Response,
 ) -> AsyncIterator[WebSocketConnection]:
-    """A connection in a nursery of its own, closed when the block is left. ``clock`` is one to run there, if any."""
+    """A connection in a nursery of its own, closed when the block is left. Its clock runs there, too."""
     async with open_background_nursery() as nursery:
-        if clock is not None:
-            nursery.start_soon(clock.run)
+        nursery.start_soon(clock.run)
         async with start_connection(nursery, stream, session, request=request, response=response) as ws:
             yield ws
