@@ -40,14 +40,14 @@ from trio_ws import (
 #: CPython 3.11, 3.12 and 3.13 differ by less than 0.1 call. When something has become cheaper, lower the bound to a
 #: little above what is printed then.
 PER_MESSAGE = {
-    "server, plain, 1": (150, 5.1, 2.1),
+    "server, plain, 1": (113, 4.1, 1.1),
     "server, plain, 64": (46, 0.11, 0.09),
-    "server, deflate, 1": (202, 5.1, 2.1),
-    "server, deflate, 64": (97, 0.11, 0.09),
-    "client, plain, 1": (152, 6.1, 2.1),
+    "server, deflate, 1": (145, 4.1, 1.1),
+    "server, deflate, 64": (83, 0.11, 0.09),
+    "client, plain, 1": (116, 5.1, 1.1),
     "client, plain, 64": (48, 1.11, 0.09),
-    "client, deflate, 1": (203, 6.1, 2.1),
-    "client, deflate, 64": (98, 1.11, 0.09),
+    "client, deflate, 1": (147, 5.1, 1.1),
+    "client, deflate, 64": (85, 1.11, 0.09),
 }
 #: So many calls more are made for each of them without the C extension.
 IN_PYTHON = 9
@@ -55,10 +55,10 @@ IN_PYTHON = 9
 #: For each idle connection with its handler: objects that the garbage collector knows, and bytes of heap. A client has
 #: a keepalive clock and a nursery of its own. Compression takes no more before the first compressed message.
 PER_CONNECTION = {
-    "server, plain": (85, 17_000),
-    "server, deflate": (86, 17_200),
-    "client, plain": (158, 27_500),
-    "client, deflate": (159, 28_000),
+    "server, plain": (68, 11_600),
+    "server, deflate": (69, 11_900),
+    "client, plain": (154, 24_700),
+    "client, deflate": (158, 25_900),
 }
 
 MESSAGES, WARM_UP = 1280, 320  # multiples of what is in flight
