@@ -83,7 +83,8 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         """Send one message; return when the stream has taken it.
 
         If another task is writing just now, up to ``write_limit`` bytes are left for that task to send along, and
-        this returns at once.
+        this returns at once. So it does while more of what came together with the message received last waits to be
+        received: the replies go out in one write, at the next turn of the scheduler at the latest.
 
         Args:
             message: ``str`` becomes a text message, anything else a binary one (RFC 6455 §5.6).
