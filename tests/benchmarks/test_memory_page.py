@@ -101,7 +101,7 @@ def test_formula_is_the_sum_of_the_limits() -> None:
     assert receiving(MIB, 16, 64 * KIB) == 18 * MIB + 64 * KIB + 16 * 130
     assert receiving(KIB, 1, KIB, width=4) == 12 * KIB + KIB + 2 * 130
     assert receiving(KIB, 1, 64 * KIB, size=2) == 3 * KIB + 64 * KIB + 2001 * 130
-    assert sending(64 * KIB) == 128 * KIB
+    assert sending(64 * KIB) == 64 * KIB
 
 
 def test_case_is_brought_to_its_limit_and_held_there() -> None:
