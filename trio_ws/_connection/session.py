@@ -204,6 +204,7 @@ class Session:
             await self._leave()
 
     async def _live(self) -> None:
+        self._stands_aside = self._stand_in.reading
         try:
             while not self._over:
                 deadline = self._next_deadline()
