@@ -299,6 +299,32 @@ async def test_pieces_wait_for_a_slow_consumer(autojump_clock: trio.testing.Mock
         assert await ws.receive() == "next"
 
 
+@pytest.mark.parametrize("claimed_after", [0, 1, 2], ids=["before", "at-its-header", "in-its-middle"])
+async def test_large_frame_is_received_in_pieces_from_whenever_they_are_asked_for(
+    claimed_after: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    message = bytes(range(250)) * 8
+    data = frame(BINARY, message)
+    steps = [b"", data[: len(data) - len(message)], data[len(data) - len(message) : 1000], data[1000:1500], data[1500:]]
+    async with raw_client() as (ws, peer):
+        received: list[str | bytes] = []
+
+        async def in_pieces() -> None:
+            async with ws.receive_fragments() as pieces:
+                received.extend([piece async for piece in pieces])
+
+        async with trio.open_nursery() as nursery:
+            for number, step in enumerate(steps):
+                await peer.send(step)
+                await trio.testing.wait_all_tasks_blocked()
+                if number == claimed_after:
+                    nursery.start_soon(in_pieces)
+                    await trio.testing.wait_all_tasks_blocked()
+        assert received == [message[: 1000 - (len(data) - len(message))], *received[1:]]
+        assert [len(piece) for piece in received[1:]] == [500, len(data) - 1500]
+        assert b"".join(received) == message  # type: ignore[arg-type]
+
+
 async def test_two_tasks_cannot_receive_in_pieces_at_once(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client() as (ws, peer):
         await peer.send(frame(TEXT, b"a", fin=False))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
 from trio_ws import LocalProtocolError
 from trio_ws._wire.limits import FrameGuard
-from trio_ws._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol
+from trio_ws._wire.protocol import Close, Event, Failure, Piece, Ping, Pong, Protocol, Role
 
 
 def server(**options: int) -> Protocol:
@@ -147,3 +147,48 @@ def test_text_that_utf8_cannot_encode_is_refused_and_nothing_is_made_of_it(finis
     with pytest.raises(LocalProtocolError, match="must be encodable as UTF-8"):
         protocol.message("\ud800", finished=finished)
     assert protocol.message("fine") == frame(TEXT, b"fine", mask=False)
+
+
+def in_reads(data: bytes, size: int = 100) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("behind", [b"", b"and another"])
+def test_binary_message_that_comes_in_many_reads_is_one_event(role: Role, behind: bytes) -> None:
+    message = bytes(range(250)) * 4
+    protocol = Protocol(role, max_size=1000, max_fragments=100)
+    data = b"".join(frame(BINARY, payload, mask=role == "server") for payload in (message, behind) if payload)
+    events = [event for read in in_reads(data) for event in protocol.feed(read)]
+    assert events == [message, behind] if behind else [message]
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_what_has_come_of_a_binary_message_can_be_had_and_then_it_comes_in_pieces(role: Role) -> None:
+    message = bytes(range(250)) * 4
+    protocol = Protocol(role, max_size=1000, max_fragments=100)
+    first, *others = in_reads(frame(BINARY, message, mask=role == "server"))
+    assert protocol.feed(first) == []
+    (so_far,) = protocol.so_far()
+    assert message.startswith(so_far.data)  # type: ignore[arg-type]
+    assert protocol.so_far() == []
+    pieces = [so_far, *(piece for read in others for piece in protocol.feed(read))]
+    assert len(pieces) == len(others) + 1
+    assert joined(pieces) == [message]
+    assert protocol.feed(frame(BINARY, b"next", mask=role == "server")) == [b"next"]
+
+
+def test_of_a_binary_message_that_has_only_announced_itself_there_is_nothing_so_far() -> None:
+    protocol = server()
+    data = frame(BINARY, bytes(300))
+    header = len(data) - 300
+    assert protocol.feed(data[:header]) == []
+    assert protocol.so_far() == []
+    assert protocol.feed(data[header:]) == [bytes(300)]
+
+
+def test_nothing_is_kept_of_a_message_that_was_cut_off() -> None:
+    protocol = server()
+    protocol.feed(frame(BINARY, bytes(300))[:-1])
+    protocol.stop()
+    assert protocol.so_far() == []

@@ -338,6 +338,13 @@ class Session:
                 self._take(event)
             if self._debug:
                 self.log.debug("%s < %s", self.id, _describe(event))
+        if self._protocol.mid_frame and self.inbox.in_pieces:
+            self._take_so_far()
+
+    def _take_so_far(self) -> None:
+        """Somebody wants the message that is coming in pieces."""
+        for piece in self._protocol.so_far():
+            self.inbox.put_piece(piece)
 
     def _take(self, event: Piece | Ping | Pong | Close | Failure) -> None:
         if isinstance(event, Piece):
@@ -638,6 +645,7 @@ class Session:
         """Wait for a message to begin; raises trio.EndOfChannel if none will."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._stand_in.call_back()
+        self._take_so_far()
         return await self.inbox.claim()
 
     async def _wait_for_message(self) -> str | bytes:
