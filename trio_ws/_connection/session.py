@@ -279,7 +279,10 @@ class Session:
                 return
             else:
                 self._begun = True
-                self._take_read(await self._transport.receive_some(self.options.read_limit))
+                self._take_read(await self._receive_some())
+
+    def _receive_some(self) -> Awaitable[bytes]:
+        return self._transport.receive_some(self.options.read_limit, more=self._protocol.mid_frame)
 
     def _take_read(self, data: bytes) -> None:
         if data:
@@ -307,7 +310,7 @@ class Session:
     async def _read_in_its_place(self) -> str | bytes | None:
         """What the reader does, done by a task that waits for a message; returns that if it has come."""
         try:
-            data = await self._transport.receive_some(self.options.read_limit)
+            data = await self._receive_some()
         except _BROKEN as exc:
             self._stand_in.go()
             if self.reason is None:

@@ -23,6 +23,10 @@ _FEW = 10
 #: Bytes that are given to a stream at once if it cannot tell how many of them it has written: one TLS record.
 _STEP = 2**14
 
+#: Reads that may follow a full one at once, if a large message is under way, before others get a turn. Of 1 MiB, that
+#: saves 12 of 17 turns of the scheduler, 10 us each.
+_AT_ONCE = 3
+
 #: Seconds that a peer gets to read why it is refused, before the stream is closed under it.
 _LINGER = 2
 
@@ -38,7 +42,13 @@ class Transport:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
 
-    async def receive_some(self, limit: int) -> bytes:
+    async def receive_some(self, limit: int, *, more: bool = False) -> bytes:
+        """Wait for some bytes; none are the end.
+
+        Args:
+            limit: How many to read at most.
+            more: Whether they are the rest of what was read last, so that they have probably come already.
+        """
         return bytes(await self.stream.receive_some(limit))
 
     async def send_some(self, data: memoryview) -> tuple[int, bool | None]:
@@ -79,7 +89,7 @@ class SocketTransport(Transport):
     from one that has been opened since under the same number, and errors are Trio's.
     """
 
-    __slots__ = ("_fileno",)
+    __slots__ = ("_at_once", "_fileno")
 
     stream: trio.SocketStream
     tears = False
@@ -88,18 +98,27 @@ class SocketTransport(Transport):
         super().__init__(stream)
         # Asked before every call: -1 is a socket that has been closed, and no call may go to who has its number now.
         self._fileno = stream.socket.fileno
+        #: Reads that may follow the last one at once.
+        self._at_once = 0
 
-    async def receive_some(self, limit: int) -> bytes:
+    async def receive_some(self, limit: int, *, more: bool = False) -> bytes:
+        at_once = self._at_once if more else 0
         while True:
             try:
                 # Not a try first, as Trio does: when everything has been read it fails, and that takes 1.5 us. And
-                # like this, every read is a turn for others.
-                if (fileno := self._fileno()) == -1:  # for which Trio has no error, but a ValueError
-                    raise trio.ClosedResourceError("the socket was closed")
-                await trio.lowlevel.wait_readable(fileno)
-                return os.read(self._fileno(), limit)
+                # like this, every read is a turn for others; but behind a full one there is more, nearly always.
+                if at_once:
+                    at_once -= 1
+                else:
+                    if (fileno := self._fileno()) == -1:  # for which Trio has no error, but a ValueError
+                        raise trio.ClosedResourceError("the socket was closed")
+                    await trio.lowlevel.wait_readable(fileno)
+                    at_once = _AT_ONCE
+                data = os.read(self._fileno(), limit)
+                self._at_once = at_once if len(data) == limit else 0
+                return data
             except BlockingIOError:
-                continue
+                at_once = 0
             except OSError as exc:
                 raise self._error(exc) from exc
 
