@@ -192,3 +192,34 @@ def test_nothing_is_kept_of_a_message_that_was_cut_off() -> None:
     protocol.feed(frame(BINARY, bytes(300))[:-1])
     protocol.stop()
     assert protocol.so_far() == []
+
+
+@pytest.mark.parametrize("size", [7, 100, 10_000])
+def test_fragments_that_come_together_are_events_each_and_in_their_places(size: int) -> None:
+    """Whatever stands between, before and behind them."""
+    middle = [frame(CONTINUATION, b"%d," % number, fin=False) for number in range(20)]
+    data = b"".join(
+        [
+            frame(BINARY, b"whole"),
+            frame(TEXT, b"", fin=False),
+            *middle[:7],
+            frame(PING, b"in between"),
+            *middle[7:],
+            frame(CONTINUATION, b"end"),
+            frame(BINARY, b"whole again"),
+        ]
+    )
+    protocol = server()
+    events = [event for read in in_reads(data, size) for event in protocol.feed(read)]
+    assert events.index(Ping(b"in between")) >= 8
+    expected = "".join(f"{number}," for number in range(20)) + "end"
+    assert joined(events) == [b"whole", Ping(b"in between"), expected, b"whole again"]
+
+
+def test_fragment_that_breaks_a_rule_among_others_is_the_last_event() -> None:
+    middle = frame(CONTINUATION, b"x", fin=False)
+    unmasked = frame(CONTINUATION, b"x", fin=False, mask=False)
+    *pieces, failure = server().feed(frame(TEXT, b"x", fin=False) + middle * 3 + unmasked + middle * 3)
+    assert pieces == [Piece("x", False)] * 4
+    assert isinstance(failure, Failure)
+    assert failure.code == 1002

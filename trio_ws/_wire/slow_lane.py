@@ -23,12 +23,15 @@ __all__ = ["SlowLane"]
 
 #: A frame's header is at most this long, mask included (§5.2).
 _MAX_HEADER = 14
+#: The first byte of a fragment between the first and the last (§5.4): FIN, reserved bits and opcode are all 0.
+_MIDDLE = 0
 
 
 class SlowLane:
     """One side of an open connection; see :class:`~trio_ws._wire.protocol.Protocol` for the arguments.
 
-    It is given one frame after the other, never more than what has come of one, so that the next may go elsewhere.
+    It is given one frame after the other, so that the next may go elsewhere; only the fragments in the middle of a
+    message, which cannot, are given to it together.
     """
 
     __slots__ = (
@@ -54,8 +57,14 @@ class SlowLane:
         return self._owed > 0 or self._header != b""
 
     def take(self, data: bytes, start: int) -> int:
-        """Take what there is of the frame that begins, or goes on, at ``start``; return where that ends."""
+        """Take what there is of the frame that begins, or goes on, at ``start``; return where that ends.
+
+        With it go the fragments behind it that are neither the first nor the last. One by one, wsproto looks twice at
+        each: 4 us of 20.
+        """
         end = self._end(data, start)
+        while not self.mid_frame and end < len(data) and data[end] == _MIDDLE:
+            end = self._end(data, end)
         self._wsproto.receive_data(data[start:end])
         return end
 
