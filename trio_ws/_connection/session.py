@@ -151,7 +151,7 @@ class Session:
         self._fragmenter: trio.lowlevel.Task | None = None
         self._stand_in = StandIn(clock)
         #: Whether the reader has something to do, or has done something; and whether it leaves its place to others.
-        self._begun = initial_data != b""
+        self._begun = initial_data != b"" or not self._transport.shared
         self._stands_aside = False
         #: Tasks that wait for the reader to hand them a message, and whether it has just done so.
         self._receivers = 0
@@ -294,12 +294,12 @@ class Session:
     def _handed_over(self) -> bool:
         """Whether a task has just been given what it waited for, so that it may read the next message itself."""
         given, self._given = self._given, False
-        return given and not self.inbox.in_pieces and self._stand_in.trusted()
+        return given and self._transport.shared and not self.inbox.in_pieces and self._stand_in.trusted()
 
     def _take_readers_place(self) -> bool:
         """Whether the task that calls this is to read the next message itself."""
-        if self._over or self.reason is not None:
-            return False
+        if self._over or self.reason is not None or self._protocol.pending or self.inbox.full:
+            return False  # there is more to do than to read
         if self._stand_in.wanted or not (self._begun or self._stand_in.reading):
             self._stand_in.come()
             return True
@@ -399,6 +399,7 @@ class Session:
             raise
 
     async def wait_closed(self) -> CloseReason:
+        self._stand_in.call_back()
         if self.reason is None:
             if self._closed is None:
                 self._closed = trio.Event()

@@ -38,6 +38,9 @@ class Transport:
 
     #: Whether a call of :meth:`send_some` that is cancelled may have written something.
     tears = True
+    #: Whether it is worth while that tasks take turns in reading: where a turn of the scheduler is most of what a read
+    #: costs. Not on streams in memory, where tests may stop the clock that looks after this.
+    shared = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -93,6 +96,7 @@ class SocketTransport(Transport):
 
     stream: trio.SocketStream
     tears = False
+    shared = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
         super().__init__(stream)
