@@ -176,10 +176,18 @@ class RawPeer:
         return data
 
 
+def _stream_pair(lockstep: bool, sockets: bool) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    if sockets:
+        ours, theirs = trio.socket.socketpair()
+        return trio.SocketStream(ours), trio.SocketStream(theirs)
+    return trio.testing.lockstep_stream_pair() if lockstep else trio.testing.memory_stream_pair()
+
+
 @asynccontextmanager
 async def raw_client(
     *,
     lockstep: bool = False,
+    sockets: bool = False,
     request: bytes = REQUEST,
     wrap: Callable[[trio.abc.Stream], trio.abc.Stream] = lambda s: s,
     **options: Any,
@@ -188,8 +196,7 @@ async def raw_client(
 
     ``wrap`` puts something around our end of the stream.
     """
-    make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
-    ours, theirs = make()
+    ours, theirs = _stream_pair(lockstep, sockets)
     peer = RawPeer(theirs)
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -201,20 +208,21 @@ async def raw_client(
         except BaseException as exc:
             error = exc
         nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(theirs)
     if error is not None:
         raise error
 
 
 @asynccontextmanager
 async def raw_server(
-    *, lockstep: bool = False, fields: Sequence[str] = (), **options: Any
+    *, lockstep: bool = False, sockets: bool = False, fields: Sequence[str] = (), **options: Any
 ) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
     """Our client's side of a connection in memory, and a server made of bytes.
 
     ``fields`` are further ones in the server's answer.
     """
-    make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
-    ours, theirs = make()
+    ours, theirs = _stream_pair(lockstep, sockets)
     peer = RawPeer(theirs)
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -226,6 +234,8 @@ async def raw_server(
         except BaseException as exc:
             error = exc
         nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(theirs)
     if error is not None:
         raise error
 
