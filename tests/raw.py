@@ -208,7 +208,7 @@ async def raw_client(
         except BaseException as exc:
             error = exc
         nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
+    if sockets:  # what was sent to a stream in memory can still be read
         await trio.aclose_forcefully(theirs)
     if error is not None:
         raise error
@@ -234,7 +234,7 @@ async def raw_server(
         except BaseException as exc:
             error = exc
         nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
+    if sockets:  # what was sent to a stream in memory can still be read
         await trio.aclose_forcefully(theirs)
     if error is not None:
         raise error
