@@ -163,20 +163,21 @@ async def test_queue_bounds_what_compressed_messages_inflate_to(
     count = 2**16 // len(data)
     assert count > max_queue + 1
     options: dict[str, Any] = {"max_size": size, "max_queue": max_queue, "ping_interval": None}
-    async with raw_client(request=request([offer]), **options) as (ws, peer):
-        await peer.send(data * count + close())
-        tracemalloc.start()
-        try:
-            await trio.testing.wait_all_tasks_blocked()
-            kept, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert ws.statistics().queued_messages == max_queue
-        # What the documentation says, the batch that is on its way, and zlib's window.
-        documented = (max_queue + 1) * size + 2**16
-        assert kept < documented + 2**17
-        assert peak < documented + 2**18
-        assert [len(received) async for received in ws] == [size] * count
+    for _ in range(2):  # the first time, much is allocated that stays, and is not the connection's
+        async with raw_client(request=request([offer]), **options) as (ws, peer):
+            await peer.send(data * count + close())
+            tracemalloc.start()
+            try:
+                await trio.testing.wait_all_tasks_blocked()
+                kept, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert ws.statistics().queued_messages == max_queue
+            assert [len(received) async for received in ws] == [size] * count
+    # What the documentation says, the batch that is on its way, and zlib's window.
+    documented = (max_queue + 1) * size + 2**16
+    assert kept < documented + 2**17
+    assert peak < documented + 2**18
 
 
 async def test_what_is_held_for_a_busy_writer_is_at_most_write_limit(autojump_clock: trio.testing.MockClock) -> None:

@@ -47,6 +47,11 @@ class Pings:
         self._sent[ping.payload] = ping
         return ping
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a pong."""
+        return any(ping.over is not None for ping in self._sent.values())
+
     def forget(self, ping: Ping) -> None:
         self._sent.pop(ping.payload, None)
 

@@ -150,7 +150,7 @@ class Session:
         self._fragmenting: trio.Event | None = None
         self._fragmenter: trio.lowlevel.Task | None = None
         self._stand_in = StandIn(clock)
-        #: Whether the reader has something to do, or has done something; and whether it leaves its place to others.
+        #: Whether the reader has begun, or will have something to do; and whether it leaves its place to others.
         self._begun = initial_data != b"" or not self._transport.shared
         self._stands_aside = False
         #: Tasks that wait for the reader to hand them a message, and whether it has just done so.
@@ -195,6 +195,7 @@ class Session:
     @trio.lowlevel.enable_ki_protection  # so that Ctrl-C finds it between two steps, and it can say 1001
     async def run(self) -> None:
         """Read until the connection is over, then close the stream. Raises nothing but a bug of ours (law 10)."""
+        self._begun = True
         try:
             await self._live()
         except trio.Cancelled:
@@ -278,7 +279,6 @@ class Session:
                 self._stands_aside = True
                 return
             else:
-                self._begun = True
                 self._take_read(await self._receive_some())
 
     def _receive_some(self) -> Awaitable[bytes]:
@@ -294,7 +294,8 @@ class Session:
     def _handed_over(self) -> bool:
         """Whether a task has just been given what it waited for, so that it may read the next message itself."""
         given, self._given = self._given, False
-        return given and self._transport.shared and not self.inbox.in_pieces and self._stand_in.trusted()
+        others_wait = self._receivers > 1 or self.inbox.in_pieces or self.pings.awaited
+        return given and self._transport.shared and not others_wait and self._stand_in.trusted()
 
     def _take_readers_place(self) -> bool:
         """Whether the task that calls this is to read the next message itself."""
@@ -470,6 +471,7 @@ class Session:
             # The peer may have said more, even goodbye, before it went: read that, but not for ever.
             self._cause = self._cause or exc
             self._limit_the_rest()
+            self._stand_in.call_back()
         else:
             # We cut it off ourselves, and the peer waits for the rest of the frame.
             self._cause = trio.BrokenResourceError("a send was cancelled when its frame could not be left out any more")

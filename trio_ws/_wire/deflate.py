@@ -165,6 +165,7 @@ class PerMessageDeflate(Extension):
         if self._left_over is not None:
             (chunk, rest, full, data), self._left_over = self._left_over, None
             yield chunk
+            del chunk  # it may be long until this goes on
             yield from self._steps(rest, full)
         for start in range(0, len(data), _INPUT):
             self._begun = True

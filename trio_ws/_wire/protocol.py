@@ -122,6 +122,7 @@ class Protocol:
         """
         if not self._listening:
             return []
+        assert not (self.pending and data)
         if not self.pending:
             if self._kept is not None and len(data) <= self._left:
                 return self._keep(data)
