@@ -119,7 +119,7 @@ class Inbox:
         self._discarding = False
         self._closed = False
         #: About how many messages can be had without waiting: those handed to tasks that have not run yet count too.
-        self.queued = 0
+        self.queued: int = 0
 
     def _open(self) -> trio.MemorySendChannel[str | bytes]:
         self._queue, self._source = trio.open_memory_channel[str | bytes](self._max_queue)

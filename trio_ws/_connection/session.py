@@ -123,7 +123,7 @@ class Session:
     ) -> None:
         self.id: str = os.urandom(4).hex()
         self.role = role
-        self.options = options
+        self.options: ConnectionOptions = options
         self.log: logging.Logger = logging.getLogger(f"trio_ws.{role}")
         self._debug = self.log.isEnabledFor(logging.DEBUG)
         self._transport = make_transport(stream)

@@ -43,7 +43,7 @@ class Transport:
     shared = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
+        self.stream: trio.abc.Stream = stream
 
     async def receive_some(self, limit: int, *, more: bool = False) -> bytes:
         """Wait for some bytes; none are the end.

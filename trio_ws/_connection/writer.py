@@ -92,7 +92,7 @@ class Writer:
         self._on_progress = on_progress
         #: Whether somebody is writing, or has been given the right to. Not a lock, because that right is passed from
         #: task to task; those who wait for it stand in line, first come, first served. The line is made when needed.
-        self.busy = False
+        self.busy: bool = False
         self._line: trio.lowlevel.ParkingLot | None = None
         # Tasks that wait for their turn, or have been given it and have not run yet. As long as there are any, nobody
         # may leave a frame behind: it would be made before theirs and written after. Frames are made in the order in
@@ -101,7 +101,7 @@ class Writer:
         self._held: list[bytes] = []
         self._pong: bytes = b""
         #: Bytes that wait to be written, the pong included; and those of them that are being written.
-        self.held = 0
+        self.held: int = 0
         self._under_way = 0
         #: When the write that is under way began, or last went on; None if there is none.
         self.waiting_since: float | None = None
