@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
 
-from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, close, frame, raw_client, raw_server
-from trio_ws import ConnectionClosedError, ConnectionClosedOK, open_websocket, open_websocket_server
+from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, RawPeer, close, frame, raw_client, raw_server
+from trio_ws import (
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    WebSocketConnection,
+    open_websocket,
+    open_websocket_server,
+)
 
 #: Seconds after which a reader whose place was left is back at the latest.
 BACK = 0.025
+
+
+async def have_the_reader_stand_by(ws: WebSocketConnection, peer: RawPeer) -> None:
+    """It does when it has handed a message to a task that waited for one."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ws.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(frame(TEXT, b"go on yourself"))
 
 
 async def test_ping_is_answered_before_long_while_who_receives_is_busy_elsewhere(
@@ -98,6 +110,28 @@ async def test_several_receivers_share_what_comes_and_nobody_waits_for_one_that_
         assert trio.current_time() - began < 0.6
 
 
+async def test_message_goes_to_whom_the_queue_gives_it_also_when_another_task_reads_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_client(sockets=True) as (ws, peer), trio.open_nursery() as nursery:
+        await have_the_reader_stand_by(ws, peer)
+        received: list[tuple[str, str | bytes]] = []
+
+        async def receive(name: str) -> None:
+            received.append((name, await ws.receive()))
+
+        nursery.start_soon(receive, "who reads")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(receive, "who waits")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(frame(TEXT, b"one"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert received == [("who waits", "one")]
+        await peer.send(frame(TEXT, b"two"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert received[1:] == [("who reads", "two")]
+
+
 @pytest.mark.parametrize("size", [60_000, 70_000, 1_000_000])
 async def test_first_message_that_inflates_to_more_than_a_turn_gives_arrives(size: int) -> None:
     """The handler receives before the reader has had its first turn."""
@@ -118,6 +152,7 @@ async def test_who_receives_does_not_read_on_while_another_task_is_slow_with_pie
 ) -> None:
     """Else what waits for that task would grow without bound (law 5)."""
     async with raw_client(sockets=True, max_queue=1, read_limit=1000) as (ws, peer), trio.open_nursery() as nursery:
+        await have_the_reader_stand_by(ws, peer)
 
         async def in_pieces() -> None:
             async with ws.receive_fragments() as pieces:
@@ -142,8 +177,9 @@ async def test_who_receives_does_not_read_on_while_another_task_is_slow_with_pie
         nursery.cancel_scope.cancel()
 
 
-async def test_stream_that_breaks_under_who_reads_is_the_cause_of_the_end() -> None:
+async def test_stream_that_ends_under_who_reads_ends_the_wait() -> None:
     async with raw_client(sockets=True) as (ws, peer), trio.open_nursery() as nursery:
+        await have_the_reader_stand_by(ws, peer)
 
         async def receive() -> None:
             with pytest.raises(ConnectionClosedError) as caught:
@@ -152,12 +188,12 @@ async def test_stream_that_breaks_under_who_reads_is_the_cause_of_the_end() -> N
 
         nursery.start_soon(receive)
         await trio.testing.wait_all_tasks_blocked()
-        peer.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # type: ignore[attr-defined]
         await trio.aclose_forcefully(peer.stream)
 
 
 async def test_silent_peer_is_dropped_in_time_while_a_task_reads(autojump_clock: trio.testing.MockClock) -> None:
-    async with raw_client(sockets=True, ping_interval=7, ping_timeout=5) as (ws, _):
+    async with raw_client(sockets=True, ping_interval=7, ping_timeout=5) as (ws, peer):
+        await have_the_reader_stand_by(ws, peer)
         began = trio.current_time()
         with pytest.raises(ConnectionClosedError):
             await ws.receive()
@@ -167,6 +203,7 @@ async def test_silent_peer_is_dropped_in_time_while_a_task_reads(autojump_clock:
 async def test_pong_that_nobody_has_read_yet_is_a_sign_of_life(autojump_clock: trio.testing.MockClock) -> None:
     """It came in the moment in which the task that had been reading was busy with another message."""
     async with raw_client(sockets=True, ping_interval=7, ping_timeout=5) as (ws, peer):
+        await have_the_reader_stand_by(ws, peer)
         with trio.move_on_at(trio.current_time() + 11.995):
             await ws.receive()
         ping = await peer.receive()
@@ -178,6 +215,7 @@ async def test_pong_that_nobody_has_read_yet_is_a_sign_of_life(autojump_clock: t
 
 async def test_aclose_ends_the_wait_of_who_reads(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client(sockets=True, close_timeout=3) as (ws, peer), trio.open_nursery() as nursery:
+        await have_the_reader_stand_by(ws, peer)
 
         async def receive() -> None:
             with pytest.raises(ConnectionClosedOK):

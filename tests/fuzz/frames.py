@@ -225,7 +225,8 @@ def receive(conversation: Conversation, data: Iterable[bytes]) -> list[Event]:
     ends = [index for index, event in enumerate(events) if isinstance(event, (Close, Failure))]
     assert ends in ([], [len(events) - 1]), "something came behind the end"
     check_state(protocol, conversation, events[-1] if ends else None)
-    return events
+    # A binary message of which a part has come is kept until it is whole.
+    return events if ends else [*events, *protocol.so_far()]
 
 
 def feed(protocol: Protocol, data: bytes) -> list[Event]:

@@ -147,17 +147,15 @@ def test_header_that_breaks_the_grammar_is_an_error(header: str) -> None:
 def test_header_takes_linear_time(begin: str, middle: str) -> None:
     def seconds(size: int) -> float:
         text = begin + middle * (size // len(middle))
-        best = float("inf")
-        for _ in range(7):
-            started = time.process_time()
-            for _ in range(5):
-                with suppress(ValueError):
-                    answer_offers([text], Deflate())
-            best = min(best, time.process_time() - started)
-        return best
+        started = time.process_time()
+        for _ in range(5):
+            with suppress(ValueError):
+                answer_offers([text], Deflate())
+        return time.process_time() - started
 
     # Quadratic would be sixteen times as long. What takes less than a fifth of a millisecond is not worth measuring.
-    assert seconds(40_000) < 8 * max(seconds(10_000), 0.001)
+    # Both in the same moment, for the machine may be busy in another.
+    assert min(seconds(40_000) / max(seconds(10_000), 0.001) for _ in range(7)) < 8
 
 
 @pytest.mark.parametrize(
