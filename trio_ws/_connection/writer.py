@@ -7,7 +7,7 @@ frame are posted, and go out at once or right behind the frame that is being wri
 
 Frames may also be held although nobody is writing: those that are sent while more of what was received waits to be
 handled. They go out together, with the first one of which that is not so, or at the next turn of the scheduler. Sixteen
-small ones in one write cost a tenth of what sixteen writes do.
+of 64 bytes in one write take 8 us, in sixteen writes 70.
 
 The invariant (law 1): once a write has begun, either all of it reaches the stream or ``broken`` is set in the same
 turn of the scheduler and not a byte follows.

@@ -203,8 +203,8 @@ class WebSocketServer:
         """One client, from the accepted stream to the end. Nothing that the client does is raised here (law 6).
 
         Args:
-            nursery: For the connection's tasks; that of this one too. A nursery for each connection would take a tenth
-                of the time of an opening handshake, and a kilobyte and a half.
+            nursery: For the connection's tasks; that of this one too. A nursery for each connection would cost time in
+                every opening handshake, and memory for as long as it is open.
         """
         ws = await self._open(nursery, stream)
         if ws is None:

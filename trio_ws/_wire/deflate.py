@@ -126,7 +126,7 @@ class PerMessageDeflate(Extension):
     def inflate_at_once(self, data: bytes) -> bytes | None:
         """Inflate a message that has come as a whole, if that takes no more than one step, as it does for most.
 
-        Without generators reading 200 bytes of JSON takes 3 us instead of 6.
+        Most messages are small, and generators would take longer for one than zlib does.
 
         Returns:
             None if there is more: then ``inflate(b"", last=True)`` gives all of it.

@@ -60,7 +60,7 @@ class SlowLane:
         """Take what there is of the frame that begins, or goes on, at ``start``; return where that ends.
 
         With it go the fragments behind it that are neither the first nor the last. One by one, wsproto looks twice at
-        each: 4 us of 20.
+        each.
         """
         end = self._end(data, start)
         while not self.mid_frame and end < len(data) and data[end] == _MIDDLE:
