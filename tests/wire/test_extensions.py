@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from tests.limits.measure import LINEAR, MORE, time_ratio
 from trio_ws import Deflate
 from trio_ws._wire.extensions import DeflateParameters, answer_offers, check_answer, make_offer, parse_answer
 
@@ -145,17 +145,13 @@ def test_header_that_breaks_the_grammar_is_an_error(header: str) -> None:
     ids=["unclosed-quote", "parameters", "items", "quotes", "spaces", "equals", "quoted-values"],
 )
 def test_header_takes_linear_time(begin: str, middle: str) -> None:
-    def seconds(size: int) -> float:
+    def work(size: int) -> None:
         text = begin + middle * (size // len(middle))
-        started = time.process_time()
         for _ in range(5):
             with suppress(ValueError):
                 answer_offers([text], Deflate())
-        return time.process_time() - started
 
-    # Quadratic would be sixteen times as long. What takes less than a fifth of a millisecond is not worth measuring.
-    # Both in the same moment, for the machine may be busy in another.
-    assert min(seconds(40_000) / max(seconds(10_000), 0.001) for _ in range(7)) < 8
+    assert time_ratio(work, 5_000, MORE * 5_000) <= LINEAR
 
 
 @pytest.mark.parametrize(
