@@ -55,10 +55,10 @@ IN_PYTHON = 9
 #: For each idle connection with its handler: objects that the garbage collector knows, and bytes of heap. A client has
 #: a keepalive clock and a nursery of its own. Compression takes no more before the first compressed message.
 PER_CONNECTION = {
-    "server, plain": (68, 11_600),
-    "server, deflate": (69, 11_900),
-    "client, plain": (154, 24_700),
-    "client, deflate": (158, 25_900),
+    "server, plain": (75, 11_600),
+    "server, deflate": (76, 11_900),
+    "client, plain": (158, 24_700),
+    "client, deflate": (160, 25_900),
 }
 
 MESSAGES, WARM_UP = 1280, 320  # multiples of what is in flight

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, frames, raw_client, raw_server
-from trio_ws import ConnectionClosedError, ConnectionClosedOK, LocalProtocolError
+from trio_ws import ConnectionClosedError, ConnectionClosedOK, LocalProtocolError, RemoteProtocolError
 from trio_ws._connection.connection import session_of
 from trio_ws.testing import open_connection_pair
 
@@ -536,3 +536,15 @@ async def test_pings_that_are_given_up_do_not_pile_up(autojump_clock: trio.testi
             with pytest.raises(ConnectionClosedError):
                 await ws.receive()
             nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_for_a_message_in_pieces_hears_what_failed_underneath(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with raw_client() as (ws, peer):
+        await peer.send(frame(TEXT, b"x", rsv=2))
+        with pytest.raises(ConnectionClosedError) as caught:
+            async with ws.receive_fragments():
+                pytest.fail("there is no message")
+        assert isinstance(caught.value.__cause__, RemoteProtocolError)
+        await peer.read_to_end()

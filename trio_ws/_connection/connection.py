@@ -103,7 +103,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         """
         if not isinstance(message, (str, bytes)):
             message = _payload(message)
-        await self._session.send(message, compress=compress)
+        await self._session.sender.send(message, compress=compress)
 
     async def receive(self) -> str | bytes:
         """Wait for the next message.
@@ -119,12 +119,12 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
 
         Cancellation: loses no message.
         """
-        return await self._session.receive()
+        return await self._session.reader.receive()
 
     async def __anext__(self) -> str | bytes:
         # Trio's own would go through receive(): one coroutine more for each message, 0.1 us.
         try:
-            return await self._session.receive()
+            return await self._session.reader.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
 
@@ -186,10 +186,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
             raise LocalProtocolError("another task is in receive_fragments() of this connection")
         self._streaming = True
         try:
-            try:
-                assembly, source = await self._session.claim()
-            except trio.EndOfChannel:
-                raise self._session.error() from None
+            assembly, source = await self._session.reader.claim()
             async with FragmentChannel(self._session, assembly, source) as pieces:
                 yield pieces
         finally:
@@ -269,7 +266,7 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
     @property
     def close_reason(self) -> CloseReason | None:
         """Why the connection closed, or None while it has not."""
-        return self._session.reason
+        return self._session.closing.reason
 
     @property
     def latency(self) -> float | None:
@@ -295,10 +292,10 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         """How much went through this connection, and how much waits in it."""
         session = self._session
         return ConnectionStatistics(
-            messages_sent=session.messages_sent,
-            messages_received=session.messages_received,
-            bytes_sent=session.bytes_sent,
-            bytes_received=session.bytes_received,
+            messages_sent=session.sender.messages_sent,
+            messages_received=session.reader.messages_received,
+            bytes_sent=session.sender.bytes_sent,
+            bytes_received=session.reader.bytes_received,
             queued_messages=session.inbox.depth,
             held_bytes=session.writer.held,
         )

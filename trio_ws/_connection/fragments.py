@@ -7,6 +7,8 @@ from types import TracebackType
 import trio
 
 from .._errors import ConnectionClosedError, LocalProtocolError
+from .._values import CloseCode
+from .._wire.events import Close
 from .inbox import Assembly
 from .session import Session
 
@@ -25,11 +27,11 @@ class FragmentedMessage:
     async def send(self, data: str | bytes) -> None:
         if self._kind is None:
             # Not before there is something to say: until then other tasks may send.
-            await self._session.begin_fragmented()
+            await self._session.sender.begin_fragmented()
             self._begun = True
         elif not isinstance(data, self._kind):
             raise LocalProtocolError("the fragments of one message must be all text or all binary")
-        await self._session.send_frame(data, finished=False, compress=self._compress)
+        await self._session.sender.send_frame(data, finished=False, compress=self._compress)
         self._kind = str if isinstance(data, str) else bytes
 
     async def __aenter__(self) -> FragmentedMessage:
@@ -38,15 +40,18 @@ class FragmentedMessage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        complete = False
+        session, begun_to_send, complete = self._session, self._kind is not None, False
         try:
             if self._kind is not None and error is None:
                 # Which fragment is the last is known only now, so the message ends with an empty one.
-                await self._session.send_frame(self._kind(), finished=True, compress=self._compress)
+                await self._session.sender.send_frame(self._kind(), finished=True, compress=self._compress)
                 complete = True
         finally:
+            session.sender.messages_sent += complete
+            if begun_to_send and not complete:
+                session.say_goodbye(Close(CloseCode.INTERNAL_ERROR, "message cut short"))  # nothing may follow a half
             if self._begun:
-                self._session.end_fragmented(sent=self._kind is not None, complete=complete)
+                session.sender.end_fragmented()
 
 
 class FragmentChannel(trio.abc.ReceiveChannel["str | bytes"]):
@@ -63,7 +68,7 @@ class FragmentChannel(trio.abc.ReceiveChannel["str | bytes"]):
         except trio.EndOfChannel:
             if self._assembly.complete:
                 raise
-            error = self._session.error()
+            error = self._session.closing.error()
             # Never ConnectionClosedOK, which would look like the end of the message.
             raise ConnectionClosedError(error.reason) from error.__cause__
         if self._session.inbox.full:

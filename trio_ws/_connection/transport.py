@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
-__all__ = ["Transport", "a_few_turns", "linger", "make_transport"]
+__all__ = ["BROKEN", "Transport", "a_few_turns", "linger", "make_transport"]
+
+#: What a stream raises that is of no use any longer.
+BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 #: Turns of the scheduler that a stream which cannot tell whether it would wait may take for the last frame of a
 #: cancelled connection. TLS over a socket with room takes three. Turns and not seconds, because when a thousand

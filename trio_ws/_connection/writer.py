@@ -20,7 +20,7 @@ from typing import Protocol
 
 import trio
 
-from .transport import Transport, a_few_turns
+from .transport import BROKEN, Transport, a_few_turns
 
 __all__ = ["Forget", "Writer"]
 
@@ -143,7 +143,7 @@ class Writer:
             frame, behind = frame + behind, b""
         try:
             sent = self._transport.send_nowait(frame, behind)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        except BROKEN as exc:
             self._break(exc)
             raise
         if sent == size:
@@ -283,7 +283,7 @@ class Writer:
     def _write_nowait(self, frame: bytes) -> bytes:
         try:
             return frame[self._transport.send_nowait(frame) :]
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        except BROKEN as exc:
             self._break(exc)
             return b""
 
@@ -341,7 +341,7 @@ class Writer:
                     data = self._take_held()
                     self._under_way = len(data)
                     await self._write(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except BROKEN:
                 pass  # recorded in _break(), and told to everyone by the connection: law 10
             finally:
                 self._under_way = 0

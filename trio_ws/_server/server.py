@@ -316,7 +316,7 @@ def _split(error: BaseException, ws: WebSocketConnection) -> tuple[Exception | N
     session = session_of(ws)
     failure, rest = _partition(error, lambda exc: isinstance(exc, Exception))
     if failure is not None:
-        _, failure = _partition(failure, lambda exc: isinstance(exc, ConnectionClosed) and session.is_end(exc))
+        _, failure = _partition(failure, lambda exc: isinstance(exc, ConnectionClosed) and session.closing.is_end(exc))
     assert failure is None or isinstance(failure, Exception)
     return failure, rest
 
