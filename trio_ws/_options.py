@@ -92,8 +92,8 @@ def _flag(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
 class Deflate:
     """How messages are compressed: the parameters of permessage-deflate (RFC 7692 §7.1) and of zlib.
 
-    ``compression="deflate"`` means ``Deflate()``, whose window of 12 bits and memory level of 5 suit servers: 32 KiB
-    for sending, 11 for receiving, and neither before the first compressed message. zlib's own defaults take 256 and 39.
+    ``compression="deflate"`` means ``Deflate()``, whose window of 12 bits and memory level of 5 suit servers: 38 KiB
+    for sending, 11 for receiving, and neither before the first compressed message. zlib's own defaults take 262 and 39.
     """
 
     #: The window in which the server looks for repetitions, as a power of 2 bytes: 9 to 15. None: a server uses 12, a
