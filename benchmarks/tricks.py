@@ -26,6 +26,7 @@ __all__ = ["figures"]
 ROUNDS = 9
 MESSAGE = bytes(64)
 KEY = b"abcd"
+LARGE = b"".join(frames.make_frame(0x82, bytes(65536), True))
 FRAME = bytes([0x82, 0x80 | len(MESSAGE)]) + KEY + frames.mask(MESSAGE, KEY)
 
 
@@ -60,6 +61,13 @@ def _lanes(least: Callable[[Callable[[], object]], float]) -> Iterator[tuple[str
     yield "64 B read in the fast lane", least(lambda: fast.feed(FRAME))
     with mock.patch.object(protocol, "split", frames.split_in_python):
         yield "the same without the C extension", least(lambda: fast.feed(FRAME))
+
+    def read_in_two() -> None:
+        fast.feed(LARGE[:65536])
+        fast.feed(LARGE[65536:])
+
+    yield "64 KiB read in the fast lane, in one piece", least(lambda: fast.feed(LARGE))
+    yield "64 KiB read in the fast lane, in two", least(read_in_two)
     yield "64 B made in the fast lane", least(lambda: fast.parts(MESSAGE))
     yield "a masking key", least(lambda: os.urandom(4))
 

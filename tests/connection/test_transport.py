@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
+from tests.raw import BINARY, frame
 from trio_ws._connection.transport import Transport, make_transport
 
 LIMIT = 1000
@@ -80,3 +81,17 @@ async def test_read_that_was_not_full_is_followed_by_one_that_waits() -> None:
             await transport.receive_some(LIMIT, more=True)
         assert scope.cancelled_caught
         assert await transport.receive_some(LIMIT) == bytes(LIMIT)
+
+
+async def test_message_as_large_as_the_read_limit_comes_in_one_read_with_its_header() -> None:
+    message = frame(BINARY, bytes(2**16))
+    async with reading() as (transport, peer):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(message))
+        await trio.to_thread.run_sync(peer.sendall, message)
+        assert await transport.receive_some(2**16) == message
+
+
+async def test_small_limit_is_kept_to_the_byte() -> None:
+    async with reading() as (transport, peer):
+        peer.sendall(bytes(LIMIT + 1))
+        assert len(await transport.receive_some(LIMIT)) == LIMIT

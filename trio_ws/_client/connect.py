@@ -59,8 +59,8 @@ async def open_websocket(
         max_queue: Messages that are kept while nobody receives them. Then reading stops, and the server slows down.
         max_fragments: Frames in a message, empty ones counted; more are refused with 1008. None: 1/64 of
             ``max_size`` and one more, at least 1024.
-        read_limit: Bytes to read at once. A connection takes up to ``max_queue * max_size``, plus one message being put
-            together, plus one such read.
+        read_limit: Bytes to read at once, or a 4096th more. A connection takes up to ``max_queue * max_size``, plus one
+            message being put together, plus one such read.
         write_limit: Bytes of frames that are left to a task that is writing just now, before another one's
             send waits.
         open_timeout: Seconds for TCP, TLS and the opening handshake together.
