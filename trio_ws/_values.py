@@ -129,7 +129,10 @@ _LOWER = {
 }
 
 
-def _lower_odd(name: object) -> str:
+def lower_name(name: object) -> str:
+    """The name as it is looked for."""
+    if type(name) is str:
+        return _LOWER.get(name) or name.lower()
     # A request from another framework may hold anything; what is not str is nobody's name.
     return name.lower() if isinstance(name, str) else ""
 
@@ -151,9 +154,7 @@ class Headers(Mapping[str, str]):
 
     @_names.default
     def _lower_names(self) -> tuple[str, ...]:
-        return tuple(
-            [_LOWER.get(name) or name.lower() if type(name) is str else _lower_odd(name) for name, _ in self.fields]
-        )
+        return tuple([lower_name(name) for name, _ in self.fields])
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """The values of every field called ``name``, in their order."""
@@ -182,6 +183,21 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({list(self.fields)!r})"
+
+
+def known_headers(fields: tuple[tuple[str, str], ...], names: tuple[str, ...]) -> Headers:
+    """What ``Headers(fields)`` is, for who knows the names in lower case already, and may share them."""
+    headers = object.__new__(Headers)
+    object.__setattr__(headers, "fields", fields)
+    object.__setattr__(headers, "_names", names)
+    return headers
+
+
+def unrepeated(headers: Headers) -> dict[str, str] | None:
+    """The values by their names in lower case, for who looks for many; None if one stands there twice or is no str."""
+    values = dict(zip(headers._names, [value for _, value in headers.fields], strict=True))
+    alone = len(values) == len(headers.fields) and "" not in values  # which is what no str has for a name
+    return values if alone and set(map(type, values.values())) == {str} else None
 
 
 def _headers(headers: HeadersLike) -> Headers:

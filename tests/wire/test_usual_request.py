@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any, cast
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 from tests.wire.test_request_reader import FIELDS, UPGRADE, encode
 from trio_ws._errors import ConnectionRejected
 from trio_ws._values import Request
-from trio_ws._wire.server_handshake import RequestReader
-from trio_ws._wire.usual_request import read_usual
+from trio_ws._wire.server_handshake import RequestReader, check_upgrade
+from trio_ws._wire.upgrade import is_key
+from trio_ws._wire.usual_request import read_usual, usual_key
 
 CHROME = UPGRADE | {
     "Origin": "https://example.org",
@@ -110,3 +114,79 @@ def test_what_peers_can_have_us_keep_is_bounded() -> None:
     assert again is not None
     assert first == again
     assert first[0].headers.fields[-1] is not again[0].headers.fields[-1]
+
+
+# Whether such a request opens a WebSocket
+
+KEY = UPGRADE["Sec-WebSocket-Key"]
+
+
+def judged(request: Request) -> str | None:
+    """The key as the judge says it, who is asked about every request that has a field twice."""
+    fields = [*request.headers.fields, ("X-Twice", "a"), ("X-Twice", "b")]
+    try:
+        return check_upgrade(Request(request.method, request.target, fields, request.http_version))
+    except ConnectionRejected:
+        return None
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"Connection": "keep-alive, Upgrade"}, CHROME], ids=["bare", "Firefox", "Chrome"]
+)
+def test_the_key_of_a_usual_upgrade_is_found(changes: dict[str, str]) -> None:
+    request = Request("GET", "/chat", UPGRADE | changes)
+    assert usual_key(request) == judged(request) == KEY
+
+
+_ODD: dict[str, Request] = {
+    "another method": Request("HEAD", "/", UPGRADE),
+    "another version": Request("GET", "/", UPGRADE, "1.0"),
+    "a field twice": Request("GET", "/", [*UPGRADE.items(), ("upgrade", "websocket")]),
+    "nothing": Request("GET", "/"),
+    "body": Request("GET", "/", UPGRADE | {"Content-Length": "0"}),
+    "invalid Host": Request("GET", "/", UPGRADE | {"Host": "a b"}),
+    "no Host": Request("GET", "/", {name: value for name, value in UPGRADE.items() if name != "Host"}),
+    "no key": Request("GET", "/", {name: value for name, value in UPGRADE.items() if name != "Sec-WebSocket-Key"}),
+    "spelled otherwise": Request("GET", "/", UPGRADE | {"Upgrade": "WebSocket"}),
+    "bytes in a value": Request("GET", "/", cast(Any, UPGRADE | {"X": b"y"})),
+    "bytes for a name": Request("GET", "/", cast(Any, [*UPGRADE.items(), (b"X", "y")])),
+}
+
+
+@pytest.mark.parametrize("request_", _ODD.values(), ids=_ODD)
+def test_an_odd_upgrade_is_left_to_the_judge(request_: Request) -> None:
+    assert usual_key(request_) is None
+
+
+_values = st.sampled_from(
+    [
+        *("", " ", "a", "0", "13", "8", "[::1]", "[::1", "a:b", KEY, KEY[:-3] + "R==", KEY + "\n", "\u212a", "\ud800"),
+        *("websocket", " websocket", "WebSocket", "Upgrade", "upgrade", "keep-alive, Upgrade", "close"),
+    ]
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*UPGRADE, "Content-Length", "transfer-encoding", "upgrade", "", "X"]), _values),
+    st.sets(st.sampled_from(sorted(UPGRADE))),
+    st.sampled_from(["GET", "get", "POST"]),
+    st.sampled_from(["1.1", "1.0"]),
+)
+def test_who_is_usual_is_so_to_the_judge(fields: dict[str, str], without: set[str], method: str, version: str) -> None:
+    kept = {name: value for name, value in UPGRADE.items() if name not in without}
+    request = Request(method, "/", kept | fields, version)
+    assert usual_key(request) in (None, judged(request))
+
+
+@given(
+    st.binary(min_size=14, max_size=18).map(lambda nonce: base64.b64encode(nonce).decode())
+    | st.text("ABQg+/=_ ", max_size=26)
+)
+@example(KEY)
+@example(KEY[:-3] + "R==")  # the same 16 bytes to a lenient decoder
+def test_a_key_is_the_canonical_base64_of_16_bytes(key: str) -> None:
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except ValueError:
+        nonce = b""
+    assert is_key(key) == (len(nonce) == 16 and base64.b64encode(nonce).decode() == key)

@@ -29,7 +29,7 @@ from .upgrade import (
     is_key,
     rejection,
 )
-from .usual_request import read_usual
+from .usual_request import read_usual, usual_key
 
 __all__ = [
     "RequestReader",
@@ -51,7 +51,7 @@ class RequestReader:
     """Collects bytes until one request is complete; what follows it stays untouched in :attr:`rest`."""
 
     def __init__(self) -> None:
-        self._head = HeadBuffer()
+        self._head: HeadBuffer | None = None
         self._request: Request | None = None
         #: Whether no byte has come yet.
         self.empty = True
@@ -74,6 +74,7 @@ class RequestReader:
         return self._request
 
     def _feed(self, data: bytes) -> Request | None:
+        self._head = self._head or HeadBuffer()
         try:
             head = self._head.feed(data)
         except HeadError as error:
@@ -167,6 +168,11 @@ def check_upgrade(request: Request) -> str:
         ConnectionRejected: With the response to send: 405 not GET, 505 not HTTP/1.1, 426 no upgrade to
             WebSocket or to another version of it, 400 all else.
     """
+    usual = usual_key(request)
+    return _judge_upgrade(request) if usual is None else usual
+
+
+def _judge_upgrade(request: Request) -> str:
     if request.method != "GET":
         raise rejection(405, f"A WebSocket is opened with GET, not {quote(request.method)}.", {"Allow": "GET"})
     if request.http_version != "1.1":
@@ -200,8 +206,6 @@ def _upgrade_required(text: str) -> ConnectionRejected:
 def _check_upgrade_fields(request: Request) -> None:
     """RFC 6455 §4.2.1, items 3 and 4."""
     upgrade, connection = field_values(request, "Upgrade"), field_values(request, "Connection")
-    if upgrade == ("websocket",) and connection in (("Upgrade",), ("keep-alive, Upgrade",)):
-        return  # what browsers and most libraries send
     try:
         protocols = parse_protocols(upgrade)
         options = parse_tokens(connection)
@@ -257,8 +261,11 @@ def choose_extensions(request: Request, compression: Deflate | None) -> str | No
     Raises:
         ConnectionRejected: 400, the client's is malformed.
     """
+    values = field_values(request, EXTENSIONS)
+    if not values:
+        return None
     try:
-        return answer_offers(field_values(request, EXTENSIONS), compression)
+        return answer_offers(values, compression)
     except ValueError as error:
         raise rejection(400, f"{EXTENSIONS} is malformed: {error}.") from None
 

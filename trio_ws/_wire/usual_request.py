@@ -3,24 +3,33 @@
 Nearly every request here is a ``GET``, arrives in one piece, and breaks no rule. :func:`read_usual` reads such a one
 with a few calls that each look at all of it, instead of some for each line. It accepts nothing by itself: whatever is
 unusual it leaves to ``head.py`` and h11, which stay the judges, and what it reads it reads as they do.
+
+:func:`usual_key` does the same for what such a request has to say to open a WebSocket, beside ``check_upgrade``.
 """
 
 from __future__ import annotations
 
 import re
 
-from .._values import Request
+from .._values import Headers, Request, known_headers, lower_name, unrepeated
 from .authority import split_authority
 from .head import CONTROLS, MAX_FIELDS, MAX_LINE
+from .upgrade import VERSION, is_key
 
-__all__ = ["read_usual"]
+__all__ = ["read_usual", "usual_key"]
 
 _REQUEST_LINE = re.compile(rb"GET (/[!-~]*) HTTP/1\.1")
 #: RFC 9110 §5.6.2: a token, and the colon that stands right behind it (RFC 9112 §5.1).
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?=:)")
 
+#: A field, and its name in lower case.
+_Field = tuple[tuple[str, str], str]
+
 #: Where bodies begin and end is a matter for the judges.
 _ABOUT_BODIES = frozenset({"content-length", "transfer-encoding"})
+
+#: What browsers and most libraries send.
+_USUAL_CONNECTIONS = ("Upgrade", "keep-alive, Upgrade")
 
 #: Fields that many requests share: those of one site's clients differ in little but their key. None that holds a secret
 #: or may be another one in each request.
@@ -41,7 +50,7 @@ _SHARED = frozenset(
 )
 #: Lines of such fields that have been read already. It saves reading them, but above all they are there once, and not
 #: once for each connection: 2.5 KiB of a browser's request.
-_known: dict[bytes, tuple[str, str]] = {}
+_known: dict[bytes, _Field] = {}
 #: How many, and how long they may be: what peers can make us keep is 64 KiB of text.
 _MOST_KNOWN, _LONGEST_KNOWN = 256, 256
 
@@ -61,29 +70,51 @@ def read_usual(data: bytes) -> tuple[Request, bytes] | None:
     fields = [field for line in lines if (field := _known.get(line) or _read_field(line))]
     if len(fields) < len(lines):
         return None
-    request = Request("GET", start[1].decode("ascii"), fields)
-    return (request, data[end + 4 :]) if _has_one_host(request) else None
+    headers = known_headers(tuple([field for field, _ in fields]), tuple([name for _, name in fields]))
+    return (Request("GET", start[1].decode("ascii"), headers), data[end + 4 :]) if _has_one_host(headers) else None
 
 
-def _read_field(line: bytes) -> tuple[str, str] | None:
+def _read_field(line: bytes) -> _Field | None:
     found = _NAME.match(line)
     if found is None:
         return None
     name = found[0].decode("ascii")
-    kind = name.lower()
-    if kind in _ABOUT_BODIES:
+    lower = lower_name(name)
+    if lower in _ABOUT_BODIES:
         return None
-    field = (name, line[found.end() + 1 :].strip(b" \t").decode("latin-1"))
-    if kind in _SHARED and len(line) <= _LONGEST_KNOWN:
+    field = (name, line[found.end() + 1 :].strip(b" \t").decode("latin-1")), lower
+    if lower in _SHARED and len(line) <= _LONGEST_KNOWN:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[line] = field
     return field
 
 
-def _has_one_host(request: Request) -> bool:
-    hosts = request.headers.get_all("Host")
+def _has_one_host(headers: Headers) -> bool:
+    hosts = headers.get_all("host")
+    return len(hosts) == 1 and _is_host(hosts[0])
+
+
+def _is_host(text: str) -> bool:
     try:
-        return len(hosts) == 1 and split_authority(hosts[0]) is not None
+        split_authority(text)
     except ValueError:
         return False
+    return True
+
+
+def usual_key(request: Request) -> str | None:
+    """Return the ``Sec-WebSocket-Key`` of a request that plainly opens a WebSocket (RFC 6455 §4.2.1), else None."""
+    fields = unrepeated(request.headers)
+    if fields is None or request.method != "GET" or request.http_version != "1.1":
+        return None
+    get = fields.get
+    usual = (
+        get("upgrade") == "websocket"
+        and get("connection") in _USUAL_CONNECTIONS
+        and get("sec-websocket-version") == VERSION
+        and _ABOUT_BODIES.isdisjoint(fields)
+        and is_key(key := get("sec-websocket-key", ""))
+        and _is_host(get("host", ""))
+    )
+    return key if usual else None
