@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
+from contextlib import ExitStack
 
 import pytest
 import trio
 import trio.testing
 
 from tests.raw import MemoryListener
-from trio_ws import WebSocketConnection, open_websocket_server, wrap_client_stream
+from trio_ws import WebSocketConnection, open_websocket, open_websocket_server, wrap_client_stream
 
 
 class FailingListener(MemoryListener):
@@ -75,6 +77,44 @@ async def test_shutdown_does_not_wait_for_something_to_accept_with(autojump_cloc
         began = trio.current_time()
         await server.aclose()
         assert trio.current_time() == began
+
+
+@pytest.mark.parametrize("clients", [0, 1])
+async def test_listener_that_somebody_closes_ends_the_server(clients: int) -> None:
+    # At which turn of the scheduler the listener has heard of the client differs.
+    for turns in [0, 1, 2] * 10:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        with ExitStack() as stack, pytest.raises(trio.ClosedResourceError):
+            async with open_websocket_server(echo, listeners=[listener]) as server:
+                await trio.testing.wait_all_tasks_blocked()
+                for _ in range(clients):
+                    stack.enter_context(socket.create_connection(listener.socket.getsockname()))
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                listener.socket.close()
+                await server.wait_closed()
+
+
+async def test_listener_that_is_closed_at_once_ends_the_server() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with pytest.raises(trio.ClosedResourceError):
+        async with open_websocket_server(echo, listeners=[listener]) as server:
+            listener.socket.close()
+            await server.wait_closed()
+
+
+async def test_two_servers_share_a_listening_socket() -> None:
+    (first,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    second = trio.SocketListener(first.socket.dup())
+    async with (
+        open_websocket_server(echo, listeners=[first]) as one,
+        open_websocket_server(echo, listeners=[second]) as other,
+    ):
+        for _ in range(10):
+            async with open_websocket(f"ws://127.0.0.1:{one.port}/") as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
+        assert one.statistics().accepted + other.statistics().accepted == 10
 
 
 async def test_another_failure_of_accept_ends_the_server(autojump_clock: trio.testing.MockClock) -> None:
