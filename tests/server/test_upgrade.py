@@ -143,6 +143,14 @@ async def test_subprotocol_is_the_servers_preference(
     assert (b"Sec-WebSocket-Protocol" in await peer.read_head()) is (chosen is not None)
 
 
+async def test_subprotocol_with_a_long_name_is_accepted(autojump_clock: trio.testing.MockClock) -> None:
+    long = "a" * 4000
+    ours, peer = stream_with(REQUEST[:-2] + f"Sec-WebSocket-Protocol: {long}\r\n\r\n".encode() + close())
+    async with wrap_server_stream(ours, select_subprotocol=lambda request, offered: offered[0]) as ws:
+        assert ws.subprotocol == long
+    assert f"\r\nSec-WebSocket-Protocol: {long}\r\n".encode() in await peer.read_head()
+
+
 async def test_selecting_what_was_not_offered_is_a_bug_of_the_hook(autojump_clock: trio.testing.MockClock) -> None:
     ours, peer = stream_with(WITH_PROTOCOLS)
     with pytest.raises(ConnectionRejected):

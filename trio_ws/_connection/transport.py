@@ -61,6 +61,10 @@ class Transport:
         """
         return bytes(await self.stream.receive_some(limit))
 
+    def receive_nowait(self, limit: int) -> bytes | None:
+        """Read what has come already; none are the end, and None is nothing yet, or that nobody can say."""
+        return None
+
     async def send_some(self, data: memoryview) -> tuple[int, bool | None]:
         """Wait until some of this is written.
 
@@ -133,6 +137,14 @@ class SocketTransport(Transport):
                 at_once = 0
             except OSError as exc:
                 raise self._error(exc) from exc
+
+    def receive_nowait(self, limit: int) -> bytes | None:
+        try:
+            return os.read(self._fileno(), limit)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise self._error(exc) from exc
 
     async def send_some(self, data: memoryview) -> tuple[int, bool | None]:
         sent = self.send_nowait(data)

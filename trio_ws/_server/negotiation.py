@@ -23,6 +23,7 @@ from .._wire.server_handshake import (
     encode_response,
     offered_subprotocols,
 )
+from .._wire.usual_answer import Answer, usual_answer
 from .upgrade import Upgrade
 
 __all__ = ["check_handshake_options", "negotiate"]
@@ -38,6 +39,9 @@ _SETTLED = (
     "Sec-WebSocket-Protocol",
     "Sec-WebSocket-Extensions",
 )
+
+#: A name of a subprotocol that is longer is not kept: what clients offer is up to them, where a hook chooses from it.
+_LONGEST_KEPT = 256
 
 
 def check_handshake_options(options: HandshakeOptions) -> HandshakeOptions:
@@ -59,10 +63,14 @@ def _with_server_header(response: Response, options: HandshakeOptions) -> Respon
     return Response(response.status, response.body, fields)
 
 
-@lru_cache(maxsize=16)
-def _own_fields(extra: Headers, server: str | None) -> Headers:
-    """What a server adds to every 101: put together once, and the same objects for all its connections."""
-    return extra if server is None or "Server" in extra else Headers((*extra.fields, ("Server", server)))
+def _make_answer(extra: Headers, server: str | None, subprotocol: str | None, extensions: str | None) -> Answer:
+    """Every 101 of a server with these in it."""
+    own = extra if server is None or "Server" in extra else Headers((*extra.fields, ("Server", server)))
+    return usual_answer(accept_response("", subprotocol=subprotocol, extensions=extensions, headers=own))
+
+
+#: A server makes a handful of them, for thousands of connections.
+_kept_answer = lru_cache(maxsize=64)(_make_answer)
 
 
 def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | None:
@@ -76,22 +84,22 @@ def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | No
     return next((name for name in options.subprotocols if name in offered), None)
 
 
-async def _first_answer(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+async def _first_answer(
+    upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]
+) -> tuple[Response, bytes | None]:
     request = upgrade.request
     if options.process_request is not None:
         answer = await _result(options.process_request(request))
         if answer is not None:
             _check_hook_response("process_request", answer, may_be_101=False)
-            return answer
+            return answer, None
     admit()
     key = check_upgrade(request)
     check_origin(request, options.origins)
-    return accept_response(
-        key,
-        subprotocol=_choose_subprotocol(request, options),
-        extensions=choose_extensions(request, upgrade._options.compression),
-        headers=_own_fields(options.extra_headers, options.server_header),
-    )
+    subprotocol = _choose_subprotocol(request, options)
+    extensions = choose_extensions(request, upgrade._options.compression)
+    make = _kept_answer if subprotocol is None or len(subprotocol) <= _LONGEST_KEPT else _make_answer
+    return make(options.extra_headers, options.server_header, subprotocol, extensions)(key)
 
 
 async def _final_answer(request: Request, first: Response, options: HandshakeOptions) -> Response:
@@ -114,28 +122,33 @@ def _check_hook_response(hook: str, response: object, *, may_be_101: bool) -> No
     encode_response(response)  # raises if it may not be sent
 
 
-async def _answer(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
-    """The answer. A hook that raises is a 500 and a log line, no more."""
+async def _answer(
+    upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]
+) -> tuple[Response, bytes | None]:
+    """The answer, and its bytes if they are known. A hook that raises is a 500 and a log line, no more."""
     request = upgrade.request
+    head = None
     try:
         try:
-            response = await _first_answer(upgrade, options, admit)
+            first, head = await _first_answer(upgrade, options, admit)
         except ConnectionRejected as exc:
-            response = exc.response
-        response = _with_server_header(response, options)
-        response = await _final_answer(request, response, options)
+            first = exc.response
+        first = _with_server_header(first, options)
+        response = await _final_answer(request, first, options)
     except Exception:
         # Whatever a hook of the user's raises: the client gets an answer, the server lives (laws 6 and 8).
         _log.exception("a hook failed for the request %s %s", quote(request.method), quote(request.target))
-        response = _with_server_header(Response(500, "The server failed to answer this request.\n"), options)
-    return response
+        return _with_server_header(Response(500, "The server failed to answer this request.\n"), options), None
+    return response, head if response is first else None
 
 
-async def _answer_in_time(upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]) -> Response:
+async def _answer_in_time(
+    upgrade: Upgrade, options: HandshakeOptions, admit: Callable[[], None]
+) -> tuple[Response, bytes | None]:
     with trio.move_on_at(upgrade._deadline):
         return await _answer(upgrade, options, admit)
     _log.error("process_request or process_response took longer than open_timeout")
-    return _with_server_header(Response(503, "The server took too long to answer.\n"), options)
+    return _with_server_header(Response(503, "The server took too long to answer.\n"), options), None
 
 
 def _admit_everyone() -> None:
@@ -154,11 +167,11 @@ async def negotiate(
         ConnectionRejected: The request was answered otherwise; the client has the answer.
     """
     if options.process_request is None and options.process_response is None:
-        response = await _answer(upgrade, options, admit)  # there is nobody to wait for
+        response, head = await _answer(upgrade, options, admit)  # there is nobody to wait for
     else:
-        response = await _answer_in_time(upgrade, options, admit)
+        response, head = await _answer_in_time(upgrade, options, admit)
     if response.status != 101:
         await upgrade.reject(response)
         raise ConnectionRejected(response)
-    await upgrade._switch(response)
+    await upgrade._switch(response, head)
     return response

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import TracebackType
 from typing import Any, Literal, TypeAlias, final
 
 import attrs
@@ -70,6 +70,27 @@ class ServerStatistics:
     #: Handlers that ended by an exception of their own.
     handlers_failed: int
     shutting_down: bool
+
+
+class _UntilShutdown:
+    """A scope that is among those that wait while it is entered. By hand: a generator would take twice as long."""
+
+    __slots__ = ("_grace", "_scope", "_waiting")
+
+    def __init__(self, scope: trio.CancelScope, waiting: dict[trio.CancelScope, float], grace: float) -> None:
+        self._scope = scope
+        self._waiting = waiting
+        self._grace = grace
+
+    def __enter__(self) -> trio.CancelScope:
+        self._waiting[self._scope] = self._grace
+        return self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        del self._waiting[self._scope]
+        return self._scope.__exit__(kind, error, traceback)
 
 
 @final
@@ -262,18 +283,12 @@ class WebSocketServer:
             raise HandshakeError("the server shut down during the TLS handshake")
         raise HandshakeTimeout("the TLS handshake was not complete within open_timeout")
 
-    @contextmanager
-    def _until_shutdown(self, deadline: float, grace: float) -> Iterator[trio.CancelScope]:
+    def _until_shutdown(self, deadline: float, grace: float) -> _UntilShutdown:
         """A scope in which we wait for a client until a deadline, and that a shutdown ends after ``grace`` seconds."""
-        with trio.CancelScope(deadline=deadline) as scope:
-            if self._goodbye is not None:
-                # This client came when the shutdown had begun; what it has sent should get its 503.
-                scope.deadline = min(deadline, trio.current_time() + _GRACE)
-            self._waiting[scope] = grace
-            try:
-                yield scope
-            finally:
-                del self._waiting[scope]
+        if self._goodbye is not None:
+            # This client came when the shutdown had begun; what it has sent should get its 503.
+            deadline = min(deadline, trio.current_time() + _GRACE)
+        return _UntilShutdown(trio.CancelScope(deadline=deadline), self._waiting, grace)
 
     async def _serve_connection(self, ws: WebSocketConnection) -> None:
         self._connections.add(ws)

@@ -61,6 +61,7 @@ class Upgrade:
         patience: Callable[[float, float], AbstractContextManager[trio.CancelScope]] = _endless,
     ) -> None:
         self._stream = stream
+        self._transport = make_transport(stream)
         self._request = request
         self._rest = initial_data
         self._options = options
@@ -82,16 +83,22 @@ class Upgrade:
         """Read the request. One that is not well-formed is answered here."""
         if self._request is not None:
             return
+        await trio.lowlevel.checkpoint_if_cancelled()
         reader = RequestReader()
+        cut_short = False
         try:
-            with self._patience(self._deadline, 0) as scope:
-                await self._read_head(reader)
+            # Often the request is there already, and then there is nothing to wait for, nor a scope to wait in.
+            data = self._rest or self._transport.receive_nowait(self._options.read_limit)
+            if data is None or not self._take(reader, data):
+                with self._patience(self._deadline, 0) as scope:
+                    await self._read_on(reader)
+                cut_short = scope.cancelled_caught
         except ConnectionRejected as exc:
             await self.reject(exc.response)
             raise
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise RemoteHandshakeError("the connection broke before the request was complete") from exc
-        if scope.cancelled_caught:
+        if cut_short:
             await self._give_up(reader)
 
     async def _give_up(self, reader: RequestReader) -> None:
@@ -104,16 +111,17 @@ class Upgrade:
         await self.reject(unavailable("The server is shutting down."))
         raise ConnectionRejected(unavailable("The server is shutting down."))
 
-    async def _read_head(self, reader: RequestReader) -> None:
-        data = self._rest or bytes(await self._stream.receive_some(self._options.read_limit))
-        while True:
-            if not data:
-                raise RemoteHandshakeError("the client went away before its request was complete")
-            self._request = reader.feed(data)
-            if self._request is not None:
-                self._rest = reader.rest
-                return
-            data = bytes(await self._stream.receive_some(self._options.read_limit))
+    async def _read_on(self, reader: RequestReader) -> None:
+        while not self._take(reader, await self._transport.receive_some(self._options.read_limit)):
+            pass
+
+    def _take(self, reader: RequestReader, data: bytes) -> bool:
+        """Take in bytes; return whether the request is complete."""
+        if not data:
+            raise RemoteHandshakeError("the client went away before its request was complete")
+        self._request = reader.feed(data)
+        self._rest = reader.rest
+        return self._request is not None
 
     def accept(
         self, *, subprotocol: str | None = None, headers: HeadersLike = ()
@@ -152,9 +160,13 @@ class Upgrade:
         async with self._connection(response) as ws:
             yield ws
 
-    async def _switch(self, response: Response) -> None:
-        """Send this answer, which has status 101; from here on the stream is a WebSocket."""
-        await self._send(encode_response(response), self._deadline)
+    async def _switch(self, response: Response, head: bytes | None = None) -> None:
+        """Send this answer, which has status 101; from here on the stream is a WebSocket.
+
+        Args:
+            head: Its bytes, if they are known.
+        """
+        await self._send(head or encode_response(response), self._deadline)
         self._accepted = True
 
     def _connection(self, response: Response) -> AbstractAsyncContextManager[WebSocketConnection]:
@@ -191,7 +203,7 @@ class Upgrade:
         if self._answered:
             raise LocalHandshakeError("this request has been answered already")
         self._answered = True
-        transport = make_transport(self._stream)
+        transport = self._transport
         timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
         try:
             # Nearly every answer is taken at once, and then there is nothing to wait for, nor a scope to wait in.
