@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 
-from .._values import Headers, Request, known_headers, lower_name, unrepeated
+from .._values import Request, known_headers, lower_name, unrepeated
 from .authority import split_authority
 from .head import CONTROLS, MAX_FIELDS, MAX_LINE
 from .upgrade import VERSION, is_key
 
 __all__ = ["read_usual", "usual_key"]
 
-_REQUEST_LINE = re.compile(rb"GET (/[!-~]*) HTTP/1\.1")
+#: With a target without a fragment.
+_REQUEST_LINE = re.compile(rb"GET (/[!\"$-~]*) HTTP/1\.1")
 #: RFC 9110 §5.6.2: a token, and the colon that stands right behind it (RFC 9112 §5.1).
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?=:)")
 
@@ -63,15 +64,17 @@ def read_usual(data: bytes) -> tuple[Request, bytes] | None:
     head = data[:end]
     first, *lines = head.split(b"\r\n")
     start = _REQUEST_LINE.fullmatch(first)
-    if start is None or b"#" in start[1] or len(lines) > MAX_FIELDS:
+    if start is None or not 0 < len(lines) <= MAX_FIELDS:
         return None
     if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(lines):
         return None  # there are more controls than those that end lines
     fields = [field for line in lines if (field := _known.get(line) or _read_field(line))]
     if len(fields) < len(lines):
         return None
-    headers = known_headers(tuple([field for field, _ in fields]), tuple([name for _, name in fields]))
-    return (Request("GET", start[1].decode("ascii"), headers), data[end + 4 :]) if _has_one_host(headers) else None
+    pairs, names = zip(*fields, strict=True)
+    if names.count("host") != 1 or not _is_host(pairs[names.index("host")][1]):
+        return None
+    return Request("GET", start[1].decode("ascii"), known_headers(pairs, names)), data[end + 4 :]
 
 
 def _read_field(line: bytes) -> _Field | None:
@@ -88,11 +91,6 @@ def _read_field(line: bytes) -> _Field | None:
             _known.clear()
         _known[line] = field
     return field
-
-
-def _has_one_host(headers: Headers) -> bool:
-    hosts = headers.get_all("host")
-    return len(hosts) == 1 and _is_host(hosts[0])
 
 
 def _is_host(text: str) -> bool:
