@@ -21,6 +21,11 @@ from .session import Session
 __all__ = ["ConnectionStatistics", "WebSocketConnection", "open_connection", "session_of", "start_connection"]
 
 
+#: How a block is left, and by which exceptions.
+_NORMAL, _FAILED = Close(CloseCode.NORMAL_CLOSURE), Close(CloseCode.INTERNAL_ERROR)
+_GOING = Close(CloseCode.GOING_AWAY)
+
+
 @attrs.frozen(kw_only=True)
 class ConnectionStatistics:
     """One moment of a connection; see :meth:`WebSocketConnection.statistics`."""
@@ -239,12 +244,12 @@ class WebSocketConnection(trio.abc.Channel["str | bytes"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
-            await self.aclose()
+            await self._session.aclose(_NORMAL)
         elif isinstance(error, Exception):
-            await self.aclose(CloseCode.INTERNAL_ERROR)
+            await self._session.aclose(_FAILED)
         else:
             # Cancelled, KeyboardInterrupt and their like mean now (law 7).
-            self._session.leave_now(Close(CloseCode.GOING_AWAY))
+            self._session.leave_now(_GOING)
 
     # What is known about it
 
@@ -316,10 +321,10 @@ def _payload(message: object) -> str | bytes:
 
 
 def _addresses(stream: trio.abc.Stream) -> tuple[Any, Any]:
-    while isinstance(stream, trio.SSLStream):
+    while not isinstance(stream, trio.SocketStream):
+        if not isinstance(stream, trio.SSLStream):
+            return None, None
         stream = stream.transport_stream
-    if not isinstance(stream, trio.SocketStream):
-        return None, None
     try:
         return stream.socket.getsockname(), stream.socket.getpeername()
     except OSError:

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from .._errors import ConnectionRejected, LocalHandshakeError
-from .._options import HandshakeOptions
+from .._options import HandshakeOptions, ProcessResponse
 from .._values import Headers, Request, Response, quote
 from .._wire.origin import check_origin, validate_origins
 from .._wire.server_handshake import (
@@ -102,10 +102,8 @@ async def _first_answer(
     return make(options.extra_headers, options.server_header, subprotocol, extensions)(key)
 
 
-async def _final_answer(request: Request, first: Response, options: HandshakeOptions) -> Response:
-    if options.process_response is None:
-        return first
-    answer = await _result(options.process_response(request, first))
+async def _final_answer(request: Request, first: Response, process_response: ProcessResponse) -> Response:
+    answer = await _result(process_response(request, first))
     if answer is None:
         return first
     _check_hook_response("process_response", answer, may_be_101=first.status == 101)
@@ -134,7 +132,9 @@ async def _answer(
         except ConnectionRejected as exc:
             first = exc.response
         first = _with_server_header(first, options)
-        response = await _final_answer(request, first, options)
+        if options.process_response is None:
+            return first, head
+        response = await _final_answer(request, first, options.process_response)
     except Exception:
         # Whatever a hook of the user's raises: the client gets an answer, the server lives (laws 6 and 8).
         _log.exception("a hook failed for the request %s %s", quote(request.method), quote(request.target))

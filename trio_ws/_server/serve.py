@@ -346,7 +346,7 @@ async def wrap_server_stream(
     )
     upgrade = Upgrade(
         stream,
-        deadline=deadline_from(open_timeout),
+        deadline=deadline_from(seconds(open_timeout, "open_timeout")),
         options=options,
         request=request,
         initial_data=initial_data,

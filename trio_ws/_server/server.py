@@ -7,7 +7,6 @@ first; the handlers' nursery has the shutdown deadline as its own, so that whate
 from __future__ import annotations
 
 import logging
-import math
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from .._values import CloseCode, Response
 from .._wire.protocol import Close, check_close
 from .accepting import accept_clients
 from .negotiation import negotiate
-from .upgrade import Upgrade, unavailable
+from .upgrade import Upgrade, deadline_from, unavailable
 
 __all__ = ["Handler", "HandlerErrors", "ServerOptions", "ServerStatistics", "WebSocketServer"]
 
@@ -270,7 +269,7 @@ class WebSocketServer:
     async def _shake_hands(self, stream: trio.abc.Stream, admit: Callable[[], None]) -> tuple[Upgrade, Response]:
         """TLS, request and answer, all within ``open_timeout``; a shutdown cuts the waiting short."""
         options = self._options
-        deadline = math.inf if options.open_timeout is None else trio.current_time() + options.open_timeout
+        deadline = deadline_from(options.open_timeout)
         if options.ssl_context is not None:
             stream = await self._start_tls(stream, options.ssl_context, deadline)
         upgrade = Upgrade(stream, deadline=deadline, options=options.connection, patience=self._until_shutdown)

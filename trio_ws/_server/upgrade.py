@@ -204,13 +204,14 @@ class Upgrade:
             raise LocalHandshakeError("this request has been answered already")
         self._answered = True
         transport = self._transport
-        timeout = math.inf if self._options.close_timeout is None else self._options.close_timeout
         try:
-            # Nearly every answer is taken at once, and then there is nothing to wait for, nor a scope to wait in.
-            rest = memoryview(data)[transport.send_nowait(data) :]
+            sent = transport.send_nowait(data)
+            if sent == len(data):
+                return  # so it is with nearly every answer: there is nothing to wait for, nor a scope to wait in
+            rest = memoryview(data)[sent:]
             while rest:
                 # A large page may take its time, as long as it goes on.
-                with trio.move_on_at(min(deadline, trio.current_time() + timeout)) as scope:
+                with trio.move_on_at(min(deadline, deadline_from(self._options.close_timeout))) as scope:
                     sent, _ = await transport.send_some(rest)
                     rest = rest[sent:]
                 if scope.cancelled_caught:
@@ -234,10 +235,9 @@ def unavailable(text: str) -> Response:
     return Response(503, f"{text}\n", {"Retry-After": "5"})
 
 
-def deadline_from(open_timeout: float | None) -> float:
-    """When a handshake that begins now has to be over."""
-    seconds(open_timeout, "open_timeout")
-    return math.inf if open_timeout is None else trio.current_time() + open_timeout
+def deadline_from(timeout: float | None) -> float:
+    """When what begins now has to be over."""
+    return math.inf if timeout is None else trio.current_time() + timeout
 
 
 @asynccontextmanager
@@ -294,7 +294,7 @@ async def receive_upgrade(
         stream,
         request=request,
         initial_data=initial_data,
-        deadline=deadline_from(open_timeout),
+        deadline=deadline_from(seconds(open_timeout, "open_timeout")),
         options=options,
     )
     try:
