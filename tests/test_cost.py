@@ -14,7 +14,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -61,10 +61,15 @@ PER_CONNECTION = {
     "client, deflate": (160, 25_900),
 }
 
+#: For each connection to a server that is opened and closed again by its client, whose request has come by the time it
+#: is accepted: the same three.
+PER_HANDSHAKES = {"plain": (940, 16.5, 8.5), "deflate": (1010, 16.5, 8.5)}
+
 MESSAGES, WARM_UP = 1280, 320  # multiples of what is in flight
 CONNECTIONS = 50
 SYSTEM_CALLS = {"read", "write", "writev", "urandom"}
 SYSTEM_CALLS |= {f"socket.{name}" for name in ("recv", "recv_into", "recvmsg", "send", "sendmsg")}
+SYSTEM_CALLS |= {f"socket.{name}" for name in ("_accept", "close", "getpeername", "getsockname", "setsockopt")}
 SYSTEM_CALLS |= {f"epoll.{name}" for name in ("poll", "modify", "register", "unregister")}
 TEXT_OF_64_BYTES = '{"room": "general", "user": "alice", "text": "hello, everybody"}'
 
@@ -124,7 +129,7 @@ async def echo(
                     end()
 
 
-def calls_per_message(*case: Any) -> tuple[float, float]:
+def calls(act: Callable[..., Any], *case: Any) -> tuple[int, int]:
     counted: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, function: Any) -> None:
@@ -134,8 +139,8 @@ def calls_per_message(*case: Any) -> tuple[float, float]:
             counted["calls"] += 1
             counted["system calls"] += function.__qualname__ in SYSTEM_CALLS
 
-    trio.run(echo, *case, lambda: sys.setprofile(count), lambda: sys.setprofile(None))
-    return counted["calls"] / MESSAGES, counted["system calls"] / MESSAGES
+    trio.run(act, *case, lambda: sys.setprofile(count), lambda: sys.setprofile(None))
+    return counted["calls"], counted["system calls"]
 
 
 class Steps(trio.abc.Instrument):
@@ -145,7 +150,7 @@ class Steps(trio.abc.Instrument):
         self.count += 1
 
 
-def steps_per_message(*case: Any) -> float:
+def steps(act: Callable[..., Any], *case: Any) -> int:
     steps = Steps()
 
     def begin() -> None:
@@ -154,8 +159,38 @@ def steps_per_message(*case: Any) -> float:
     def end() -> None:
         trio.lowlevel.remove_instrument(steps)
 
-    trio.run(echo, *case, begin, end)
-    return steps.count / MESSAGES
+    trio.run(act, *case, begin, end)
+    return steps.count
+
+
+def cost(act: Callable[..., Any], *case: Any, times: int) -> tuple[float, ...]:
+    return tuple(count / times for count in (*calls(act, *case), steps(act, *case)))
+
+
+# Many that come and go, all at the same time
+
+
+async def come_and_go(compression: bool, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    head = request(["permessage-deflate"])
+    options: Any = {"compression": ALWAYS if compression else None}
+    async with open_websocket_server(be_idle, "127.0.0.1", 0, **options) as server:
+        for round_ in range(2):  # the first is a warm-up
+            with ExitStack() as stack:
+                peers = [
+                    stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                    for _ in range(CONNECTIONS)
+                ]
+                for peer in peers:
+                    peer.sendall(head)
+                if round_:
+                    begin()
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                for peer in peers:
+                    peer.sendall(SERVER.close())
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                if round_:
+                    end()
+        assert server.statistics().accepted == 2 * CONNECTIONS
 
 
 # Many connections, on which nothing happens
@@ -229,14 +264,18 @@ def measure() -> dict[str, dict[str, tuple[float, ...]]]:
             for in_flight in (1, 64):
                 case = (side, compression, in_flight)
                 name = f"{side.role}, {'deflate' if compression else 'plain'}, {in_flight}"
-                per_message[name] = (*calls_per_message(*case), steps_per_message(*case))
+                per_message[name] = cost(echo, *case, times=MESSAGES)
+    per_handshakes = {
+        name: cost(come_and_go, compression, times=CONNECTIONS)
+        for name, compression in (("plain", False), ("deflate", True))
+    }
     per_connection: dict[str, tuple[float, ...]] = {}
     tracemalloc.start()
     for compression in (False, True):
         kind = "deflate" if compression else "plain"
         per_connection[f"server, {kind}"] = trio.run(idle_on_a_server, compression)
         per_connection[f"client, {kind}"] = trio.run(idle_as_client, compression)
-    return {"PER_MESSAGE": per_message, "PER_CONNECTION": per_connection}
+    return {"PER_MESSAGE": per_message, "PER_HANDSHAKES": per_handshakes, "PER_CONNECTION": per_connection}
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +294,14 @@ def test_message_costs_no_more_than_its_bound(case: str, counted: dict[str, dict
     calls, system_calls, steps = PER_MESSAGE[case]
     bounds = calls + (0 if accelerated else IN_PYTHON), system_calls, steps
     for count, bound in zip(counted["PER_MESSAGE"][case], bounds, strict=True):
+        assert count <= bound
+
+
+@pytest.mark.parametrize("case", PER_HANDSHAKES)
+def test_handshakes_cost_no_more_than_their_bound(case: str, counted: dict[str, dict[str, list[float]]]) -> None:
+    calls, system_calls, steps = PER_HANDSHAKES[case]
+    bounds = calls + (0 if accelerated else IN_PYTHON), system_calls, steps
+    for count, bound in zip(counted["PER_HANDSHAKES"][case], bounds, strict=True):
         assert count <= bound
 
 

@@ -121,6 +121,8 @@ def _parse(values: Iterable[str]) -> list[_Extension]:
         ValueError: They break the grammar.
     """
     values = tuple(values)
+    if not values:
+        return []
     scanner = _Scanner(", ".join(values))
     extensions: list[_Extension] = []
     while not scanner.at_end():
@@ -133,7 +135,7 @@ def _parse(values: Iterable[str]) -> list[_Extension]:
         extensions.append(extension)
         if not (scanner.at_end() or scanner.sign(",")):
             raise ValueError(f"there is no comma behind {quote(extension[0], 40)}")
-    if values and not extensions:
+    if not extensions:
         raise ValueError("the list is empty")
     return extensions
 
