@@ -172,7 +172,7 @@ class Session:
     async def _live(self) -> None:
         self.reader.stands_aside = self.stand_in.reading
         try:
-            while not self.closing.over:
+            while not (self.closing.over or self._may_leave):
                 if self.reader.stands_aside and self.deadlines.next == math.inf and self.closing.reason is None:
                     await self.reader.stand_aside()  # without a scope, which takes 0.6 kB
                 else:
@@ -184,13 +184,13 @@ class Session:
         stood_aside = self.reader.stands_aside
         with trio.CancelScope(deadline=deadline) as scope:
             self.deadlines.scope = scope
-            if stood_aside and self.closing.reason is None:
-                await self.reader.stand_aside()
-            else:
-                await self.reader.read()
             if self.closing.reason is not None:
                 await self._part()
                 self.closing.over = True
+            elif stood_aside:
+                await self.reader.stand_aside()
+            else:
+                await self.reader.read()
         if scope.cancelled_caught:
             self._look_at_deadlines(unread=stood_aside and not self.stand_in.reading)
         self.deadlines.scope = None
@@ -206,10 +206,17 @@ class Session:
             self.closing.farewell = Close(CloseCode.INTERNAL_ERROR, "keepalive timeout")
             self.closing.over = True
 
+    @property
+    def _may_leave(self) -> bool:
+        """Whether there is nobody left to wait for: the stream broke, or everything is said and we close it first."""
+        if self.closing.reason is None:
+            return False
+        if self.closing.received is None:
+            return self.closing.sent is None
+        return self.role == "server" and self.transport.closes_at_once and not self.writer.busy
+
     async def _part(self) -> None:
         """End the stream in order: RFC 6455 §7.1.1 has the server close it first, and the client wait for that."""
-        if self.closing.received is None and self.closing.sent is None:
-            return
         await self.writer.drained()
         if self.closing.received is None:
             await linger(self.transport.stream, self.options.read_limit)

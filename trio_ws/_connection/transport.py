@@ -48,6 +48,8 @@ class Transport:
     #: Whether it is worth while that tasks take turns in reading: where a turn of the scheduler is most of what a read
     #: costs. Not on streams in memory, where tests may stop the clock that looks after this.
     shared = False
+    #: Whether to close it needs no waiting, also if that is done in order.
+    closes_at_once = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream: trio.abc.Stream = stream
@@ -108,6 +110,7 @@ class SocketTransport(Transport):
     stream: trio.SocketStream
     tears = False
     shared = True
+    closes_at_once = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
         super().__init__(stream)
