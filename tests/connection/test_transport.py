@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 
@@ -95,3 +97,32 @@ async def test_small_limit_is_kept_to_the_byte() -> None:
     async with reading() as (transport, peer):
         peer.sendall(bytes(LIMIT + 1))
         assert len(await transport.receive_some(LIMIT)) == LIMIT
+
+
+async def test_read_that_does_not_wait_gives_what_has_come() -> None:
+    async with reading() as (transport, peer):
+        assert transport.receive_nowait(LIMIT) is None
+        peer.sendall(b"hello")
+        assert transport.receive_nowait(LIMIT) == b"hello"
+        peer.shutdown(socket.SHUT_WR)
+        assert transport.receive_nowait(LIMIT) == b""
+        await transport.close()
+        with pytest.raises(trio.ClosedResourceError):
+            transport.receive_nowait(LIMIT)
+
+
+async def test_read_that_does_not_wait_hears_of_a_reset() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        peer = socket.create_connection(listener.socket.getsockname())
+        async with await listener.accept() as stream:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            with pytest.raises(trio.BrokenResourceError):
+                make_transport(stream).receive_nowait(LIMIT)
+
+
+async def test_stream_that_is_no_socket_cannot_tell_what_has_come() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"hello")
+    assert make_transport(ours).receive_nowait(LIMIT) is None
