@@ -210,6 +210,8 @@ class Reader:
                 if own is not None:
                     message = own
                     break
+                if inbox.ended:
+                    raise trio.EndOfChannel
         except trio.EndOfChannel:
             raise self._closing.error() from self._closing.cause
         turn = self._turn
@@ -250,21 +252,21 @@ class Reader:
         try:
             data = await self._receive_some()
         except BROKEN as exc:
-            self._stand_in.go()
+            self._stand_in.give_back()
             self._closing.stream_failed(exc)
             self._on_broken()
             return None
         except BaseException:  # Cancelled or KeyboardInterrupt
-            self._stand_in.go()
-            self._stand_in.call_back()
+            self._stand_in.give_back()
             raise
-        self._stand_in.go()
         others_wait = self._receivers > 0 or self._inbox.in_pieces
         if not others_wait:
             self._inbox.expect()
         self._take(data)
         if others_wait or self._protocol.pending or self._closing.reason is not None:
-            self._stand_in.call_back()  # it has something to do, or somebody waits for what it will read
+            self._stand_in.give_back()  # the reader has something to do, or somebody waits for what it will read
+        else:
+            self._stand_in.go()
         return self._inbox.expected()
 
     async def claim(self) -> tuple[Assembly, trio.MemoryReceiveChannel[str | bytes]]:

@@ -38,6 +38,11 @@ from .writer import Writer
 
 __all__ = ["Session"]
 
+_LOGS: dict[Role, logging.Logger] = {
+    "server": logging.getLogger("trio_ws.server"),
+    "client": logging.getLogger("trio_ws.client"),
+}
+
 
 class Session:
     """Everything behind one :class:`~trio_ws.WebSocketConnection`.
@@ -87,7 +92,7 @@ class Session:
         self.id: str = os.urandom(4).hex()
         self.role = role
         self.options: ConnectionOptions = options
-        self.log: logging.Logger = logging.getLogger(f"trio_ws.{role}")
+        self.log: logging.Logger = _LOGS[role]
         #: Logs a frame or message; None if they are not to be logged.
         self.log_frame: Callable[[Literal["<", ">"], Event], None] | None = None
         if self.log.isEnabledFor(logging.DEBUG):
@@ -150,7 +155,8 @@ class Session:
     def start(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._clock.add(self)
-        self.log.debug("%s opened", self.id)
+        if self.log_frame is not None:
+            self.log.debug("%s opened", self.id)
         nursery.start_soon(self.run)
 
     def _spawn(self, task: Callable[[], Awaitable[object]]) -> None:

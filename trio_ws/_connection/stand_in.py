@@ -54,6 +54,11 @@ class StandIn:
         self.reading = False
         self._look_after()
 
+    def give_back(self) -> None:
+        """It will not come again before the reader has done something."""
+        self.reading = False
+        self.wake()
+
     async def stand_by(self) -> None:
         """The reader waits until it is woken."""
         self._reader = trio.lowlevel.current_task()
