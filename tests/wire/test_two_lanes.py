@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.fuzz import differential
 from tests.fuzz.frames import Agreed, Conversation, comparable, encode_length, mask, merge, receive
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
-from trio_ws._wire import frames, protocol
+from trio_ws._wire import frames, partial_frame, protocol
 from trio_ws._wire.protocol import Close, Event, Failure, Ping, Protocol, Role
 
 KEY = b"\x37\xfa\x21\x3d"  # the example of RFC 6455 §5.7
@@ -42,7 +42,8 @@ def slow_lane_alone() -> Iterator[None]:
 def in_python() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocol, "split", frames.split_in_python)
-        patch.setattr(protocol, "mask", frames.mask_in_python)
+        for module in (protocol, partial_frame):
+            patch.setattr(module, "mask", frames.mask_in_python)
         yield
 
 

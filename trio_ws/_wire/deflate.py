@@ -145,19 +145,25 @@ class PerMessageDeflate(Extension):
             raise _invalid(exc) from None
         return chunk
 
-    def inflate(self, data: bytes, *, last: bool) -> Iterator[bytes]:
-        """Inflate the next part of a message, a chunk at a time.
+    def inflate(self, data: bytes, *, last: bool) -> Iterator[tuple[bytes, bool]]:
+        """Inflate the next part of a message, a chunk at a time; with each, whether the message ends with it.
 
         Args:
-            last: Whether the message ends with it.
+            last: Whether the message ends with this part.
 
         Raises:
             InflateError: 1007 the data is not valid or incomplete, 1009 the message exceeds the limit.
         """
         try:
-            yield from self._inflate(data)
+            # One chunk is held back: whether it is the last turns out behind it.
+            chunk = b""
+            for following in self._inflate(data):
+                if chunk:
+                    yield chunk, False
+                chunk = following
             if last:
                 self._finish()
+            yield chunk, last
         except zlib.error as exc:
             raise _invalid(exc) from None
 

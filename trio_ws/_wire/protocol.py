@@ -8,14 +8,16 @@ breaks the rules. It gets the bytes of these frames and no others, and is not ev
 A message of 64 bytes takes wsproto 9 us to read and 2.5 us to make; the fast lane reads it in 1.2 us, or 0.3 with the C
 extension, and makes it in 0.3. (``python -m benchmarks.tricks`` prints the figures of this and the neighbouring files.)
 
+What has not come completely is a value of its own: a frame in ``partial_frame.py``, a message in ``incoming.py``.
+
 Nothing here owns a socket, a clock or a task; :meth:`Protocol.feed` is synchronous and ignorant of who reads.
 """
 
 from __future__ import annotations
 
 import sys
-from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from wsproto import events
 
@@ -23,13 +25,12 @@ from .._values import CloseCode
 from .deflate import InflateError, PerMessageDeflate
 from .events import Close, Event, Failure, Piece, Ping, Pong, Role, check_close, not_utf8
 from .frames import make_frame, mask, read_header, split
-from .growing import Growing
+from .incoming import IncomingMessage
 from .limits import most_on_the_wire
+from .partial_frame import PartialFrame
 from .slow_lane import SlowLane
 
 __all__ = ["Close", "Event", "Failure", "Piece", "Ping", "Pong", "Protocol", "Role", "check_close"]
-
-_UTF8Decoder = getincrementaldecoder("utf-8")
 
 # First bytes of frames (§5.2): FIN, the reserved bits, the opcode.
 _TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
@@ -58,19 +59,14 @@ class Protocol:
     """
 
     __slots__ = (
-        "_compressed",
-        "_decoder",
         "_deflate",
         "_fragmenting",
-        "_in_message",
-        "_kept",
-        "_key",
-        "_left",
         "_listening",
         "_masks",
         "_max_fragments",
         "_max_size",
-        "_offset",
+        "_message",
+        "_partial",
         "_rest",
         "_room",
         "_slow",
@@ -94,22 +90,16 @@ class Protocol:
         self.pending = False
         self._rest: Iterator[Sequence[Event]] = iter(())
         self._room = 0
-        # The message that is being received: whether a part of it has been passed on, and its decoder if it is a text
-        # that wsproto does not decode.
-        self._in_message = False
-        self._decoder: IncrementalDecoder | None = None
-        # Its frame, if that is in the fast lane and has not come completely: bytes that have not, and its masking key.
-        self._left = self._offset = 0
-        self._key = b""
-        self._compressed = False
-        #: Whether the message was compressed, and there is more of it than what has been inflated at once.
+        #: The frame that is being received, if it is in the fast lane.
+        self._partial: PartialFrame | None = None
+        #: The message that is being received, in either lane; none as long as all there is of it is kept in its frame.
+        self._message: IncomingMessage | None = None
+        #: Whether that message has come, compressed, and there is more of it than what has been inflated at once.
         self._to_inflate = False
-        #: What has come of it, if it is a binary message that nobody wants in pieces.
-        self._kept: Growing | None = None
         #: Whether we are in the middle of sending a message in fragments.
         self._fragmenting = False
 
-    # Receiving
+    # Receiving, turn by turn
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """Take bytes from the peer; return what they complete, in order.
@@ -124,19 +114,21 @@ class Protocol:
             return []
         assert not (self.pending and data)
         if not self.pending:
-            if self._kept is not None and len(data) <= self._left:
-                return self._keep(data)
-            if self._at_message:
-                # Of most reads nothing is left behind these lines: they are whole messages, or a single frame.
-                found: Sequence[Event]
+            found: Sequence[Event] = []
+            end = 0
+            # Of most reads nothing is left behind these lines: they are whole messages, a single frame, or a part of a
+            # large one. What is asked for here is asked for each of them; so there are no calls that could be spared.
+            partial = self._partial
+            if partial is not None:
+                if partial.kept and len(data) <= partial.left:
+                    return self._keep(partial, data)
+            elif self._message is None and (self._slow is None or not self._slow.mid_frame):
                 found, end = split(data, 0, not self._masks, self._max_size, _MOST_EVENTS)
                 if not end:
                     found, end = self._take_one(data, 0) or ([], 0)
                 if end == len(data) and not self._to_inflate:
                     return found
-                self._rest = self._events(data, end, found)
-            else:
-                self._rest = self._events(data, 0, [])
+            self._rest = self._events(data, end, found)
         self.pending = False
         self._room = _BATCH
         received: list[Event] = []
@@ -151,58 +143,53 @@ class Protocol:
         """Nothing more is read: let go of what is left to be looked at, which refers to this."""
         self.open = self._listening = self.pending = False
         self._rest = iter(())
-        self._kept = None
+        self._partial = None
 
     @property
     def mid_frame(self) -> bool:
         """Whether the rest of a large frame has to come, so that more is probably there to be read."""
-        return self._left > 0
+        return self._partial is not None
 
     def so_far(self) -> Sequence[Piece]:
         """What there is of a message that :meth:`feed` would give as a whole; the rest will come in pieces, too."""
-        kept, self._kept = self._kept, None
-        if kept is None or not self._offset:
+        if self._partial is None or not self._partial.kept:
             return []
-        self._in_message = True
-        return [Piece(kept.take(), False)]
-
-    @property
-    def _at_message(self) -> bool:
-        """Whether what comes next is the beginning of a frame, and may be that of a message."""
-        return not (self._in_message or self._left or self._mid_slow_frame)
-
-    @property
-    def _mid_slow_frame(self) -> bool:
-        return self._slow is not None and self._slow.mid_frame
+        content = self._partial.so_far()
+        self._message = IncomingMessage(text=False, begun=content != b"")
+        return [Piece(content, False)] if content else []
 
     def _events(self, data: bytes, start: int, messages: Sequence[Event]) -> Iterator[Sequence[Event]]:
         """What there is in ``data`` from ``start`` on, behind these; made when it is asked for."""
         if messages:
             yield messages
-        while (start < len(data) or self._to_inflate) and self._listening:
-            if self._to_inflate:
-                self._to_inflate = False
-                yield from self._inflated(b"", True)
-            elif self._left:
-                part = memoryview(data)[start : start + self._left]
-                start += len(part)
-                if self._kept is not None:
-                    yield self._keep(part)
+        try:
+            while (start < len(data) or self._to_inflate) and self._listening:
+                if self._to_inflate:
+                    self._to_inflate = False
+                    yield from self._content(b"", True)
+                elif self._partial is not None:
+                    part = memoryview(data)[start : start + self._partial.left]
+                    start += len(part)
+                    yield from self._go_on(self._partial, part)
+                elif not self._mid_slow_frame and (taken := self._take(data, start)):
+                    messages, start = taken
+                    if messages:
+                        yield messages
                 else:
-                    yield from self._content(part)
-            elif not self._mid_slow_frame and (taken := self._take(data, start)):
-                messages, start = taken
-                if messages:
-                    yield messages
-            else:
-                start = self._slow_lane.take(data, start)
-                yield from self._judged()
+                    start = self._slow_lane.take(data, start)
+                    yield from self._judged()
+        except (InflateError, UnicodeDecodeError) as exc:
+            yield [self._failure(exc)]
+
+    def _failure(self, error: InflateError | UnicodeDecodeError) -> Failure:
+        self.open = self._listening = False
+        return Failure(error.code if isinstance(error, InflateError) else CloseCode.INVALID_DATA, str(error))
 
     # The fast lane
 
     def _take(self, data: bytes, start: int) -> tuple[Sequence[Event], int] | None:
         """What the frames are that stand here, and where the next byte to look at is; None if wsproto is to judge."""
-        if not self._in_message:
+        if self._message is None:
             messages, end = split(data, start, not self._masks, self._max_size, _MOST_EVENTS)
             if messages:
                 return messages, end
@@ -219,77 +206,28 @@ class Protocol:
         first, (payload, size) = data[start], header
         end = payload + size
         if first in (_PING, _PONG) and size <= _MAX_CONTROL and end <= len(data):
-            content = data[payload:end] if self._masks else mask(data[payload:end], data[payload - 4 : payload])
+            content = self._payload(data, payload, end)
             return [Ping(content) if first == _PING else Pong(content)], end
-        if self._in_message or not self._may_be_taken(first, size):
+        if self._message is not None or not self._may_be_taken(first, size):
             return None
-        self._key = data[payload - 4 : payload]
-        self._compressed = first & _RSV1 != 0
+        compressed = first & _RSV1 != 0
         text = first | _RSV1 == _TEXT | _RSV1
-        if self._compressed and end <= len(data):
-            content = data[payload:end] if self._masks else mask(data[payload:end], self._key)
-            return self._inflated_at_once(content, text), end
-        self._left, self._offset = size, 0
-        self._decoder = _UTF8Decoder() if text else None
-        self._kept = Growing(size) if first == _BINARY else None
+        if compressed and end <= len(data):
+            return self._inflated_at_once(self._payload(data, payload, end), text), end
+        kept = first == _BINARY
+        self._partial = PartialFrame(size, None if self._masks else data[payload - 4 : payload], kept=kept)
+        if not kept:
+            self._message = IncomingMessage(text=text, compressed=compressed)
         return [], payload
+
+    def _payload(self, data: bytes, start: int, end: int) -> bytes:
+        return data[start:end] if self._masks else mask(data[start:end], data[start - 4 : start])
 
     def _may_be_taken(self, first: int, size: int) -> bool:
         """Whether a frame like this is a message within the limits. (No bytes at all are rare in compressed ones.)"""
         if self._deflate is not None and first in _COMPRESSED:
             return 0 < size <= most_on_the_wire(self._max_size, compressed=True)
         return first in _DATA and size <= self._max_size
-
-    def _keep(self, part: bytes | memoryview) -> Sequence[Event]:
-        """A part of a binary message, of which nothing can be wrong: an event only when it is whole.
-
-        So no pieces have to be passed on and joined elsewhere.
-        """
-        assert self._kept is not None
-        self._kept.add(part if self._masks else mask(part, self._key, self._offset))
-        self._left -= len(part)
-        self._offset += len(part)
-        if self._left:
-            return []
-        kept, self._kept = self._kept, None
-        return [kept.take()]
-
-    def _content(self, part: memoryview) -> Iterator[Sequence[Event]]:
-        """A part of the payload of the frame that is coming in."""
-        content = bytes(part) if self._masks else mask(part, self._key, self._offset)
-        self._left -= len(part)
-        self._offset += len(part)
-        if self._compressed:
-            yield from self._inflated(content, not self._left)
-            return
-        try:
-            event: Event = self._message(self._decoded(content, not self._left), not self._left)
-        except UnicodeDecodeError as exc:
-            event = self._failure(CloseCode.INVALID_DATA, exc)
-        yield [event]
-
-    def _message(self, data: str | bytes, finished: bool) -> str | bytes | Piece:
-        whole = finished and not self._in_message
-        self._in_message = not finished
-        return data if whole else Piece(data, finished)
-
-    def _decoded(self, content: bytes, last: bool = False) -> str | bytes:
-        return content if self._decoder is None else self._decoder.decode(content, last)
-
-    def _inflated(self, compressed: bytes, last: bool) -> Iterator[Sequence[Event]]:
-        """A part of a compressed message, which may be a large one; so each piece is inflated when it is asked for."""
-        assert self._deflate is not None
-        try:
-            content = b""
-            for following in self._deflate.inflate(compressed, last=last):
-                if content:
-                    yield [self._piece_of_inflated(content, False)]
-                content = following
-            yield [self._piece_of_inflated(content, last)]
-        except InflateError as exc:
-            yield [self._failure(exc.code, exc)]
-        except UnicodeDecodeError as exc:
-            yield [self._failure(CloseCode.INVALID_DATA, exc)]
 
     def _inflated_at_once(self, compressed: bytes, text: bool) -> Sequence[Event]:
         """A compressed message that has come as a whole. If it is large there is nothing yet, but more to inflate."""
@@ -299,21 +237,43 @@ class Protocol:
             if content is not None:
                 self._room -= len(content)
                 return [content.decode() if text else content]
-        except InflateError as exc:
-            return [self._failure(exc.code, exc)]
-        except UnicodeDecodeError as exc:
-            return [self._failure(CloseCode.INVALID_DATA, exc)]
-        self._decoder = _UTF8Decoder() if text else None
+        except (InflateError, UnicodeDecodeError) as exc:
+            return [self._failure(exc)]
+        self._message = IncomingMessage(text=text, compressed=True)
         self._to_inflate = True
         return []
 
-    def _piece_of_inflated(self, content: bytes, last: bool) -> str | bytes | Piece:
-        self._room -= len(content)
-        return self._message(self._decoded(content, last), last)
+    def _keep(self, frame: PartialFrame, part: bytes | memoryview) -> Sequence[Event]:
+        """A part of a binary message, which is an event only when it is whole."""
+        message = frame.keep(part)
+        if message is None:
+            return []
+        self._partial = None
+        return [message]
 
-    def _failure(self, code: CloseCode, error: Exception) -> Failure:
-        self.open = self._listening = False
-        return Failure(code, str(error))
+    def _go_on(self, frame: PartialFrame, part: memoryview) -> Iterator[Sequence[Event]]:
+        """A part of the payload of any frame that is coming in."""
+        if frame.kept:
+            yield self._keep(frame, part)
+            return
+        content = bytes(frame.take(part))
+        if not frame.left:
+            self._partial = None
+        yield from self._content(content, not frame.left)
+
+    def _content(self, content: bytes, finished: bool) -> Iterator[Sequence[Event]]:
+        """A part of the message, which may inflate to a large one; so each piece is inflated when it is asked for."""
+        message = self._message
+        assert message is not None
+        if finished:
+            self._message = None
+        if not message.compressed:
+            yield [message.decoded(content, finished)]
+            return
+        assert self._deflate is not None
+        for inflated, last in self._deflate.inflate(content, last=finished):
+            self._room -= len(inflated)
+            yield [message.decoded(inflated, last)]
 
     # The slow lane
 
@@ -328,22 +288,35 @@ class Protocol:
             )
         return self._slow
 
+    @property
+    def _mid_slow_frame(self) -> bool:
+        return self._slow is not None and self._slow.mid_frame
+
     def _judged(self) -> Iterator[Sequence[Event]]:
         for event in self._slow_lane.events():
-            if not isinstance(event, events.Message):
+            if isinstance(event, events.Message):
+                yield from self._judged_content(event)
+            else:
                 if not isinstance(event, (Ping, Pong)):
                     self.open = self._listening = False
                 yield [event]
-            elif self._deflate is not None and (compressed := self._deflate.take()) is not None:
-                if not self._in_message:
-                    self._decoder = _UTF8Decoder() if isinstance(event, events.TextMessage) else None
-                yield from self._inflated(compressed, event.message_finished)
-                if not self._listening:
-                    return
-            else:
-                # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
-                data = event.data if isinstance(event.data, str) else bytes(event.data)
-                yield [self._message(data, event.message_finished)]
+
+    def _judged_content(self, event: events.Message[Any]) -> Iterator[Sequence[Event]]:
+        """A part of a message: as it is, or, of a compressed one, what ``deflate`` has put aside."""
+        compressed = None if self._deflate is None else self._deflate.take()
+        if self._message is None:
+            text = isinstance(event, events.TextMessage)
+            # Plain text wsproto has decoded.
+            self._message = IncomingMessage(text=text and compressed is not None, compressed=compressed is not None)
+        if compressed is None:
+            # bytes(): wsproto gives a bytearray now and then; for bytes it is the same object.
+            data = event.data if isinstance(event.data, str) else bytes(event.data)
+            message = self._message
+            if event.message_finished:
+                self._message = None
+            yield [message.part(data, event.message_finished)]
+        else:
+            yield from self._content(compressed, event.message_finished)
 
     # Sending
 
