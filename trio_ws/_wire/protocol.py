@@ -335,9 +335,13 @@ class Protocol:
             frame = self._slow_lane.fragment(data, finished=finished)
             self._fragmenting = not finished
             return frame, b""
-        first, payload = _BINARY, data
-        if isinstance(payload, str):
-            first, payload = _TEXT, _encoded(payload)
+        if isinstance(data, bytes):
+            first, payload = _BINARY, data
+        else:
+            try:
+                first, payload = _TEXT, data.encode()
+            except UnicodeEncodeError as exc:
+                raise not_utf8(data, "a text message") from exc
         if self._deflate is not None:
             compressed = self._deflate.deflate(payload, wanted=compress)
             if compressed is not None:
@@ -377,10 +381,3 @@ class Protocol:
         """
         self.open = False
         return self._slow_lane.close(close)
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as exc:
-        raise not_utf8(text, "a text message") from exc
