@@ -19,7 +19,7 @@ from tests.fuzz import differential
 from tests.fuzz.frames import Agreed, Conversation, comparable, encode_length, mask, merge, receive
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
 from trio_ws._wire import frames, partial_frame, protocol
-from trio_ws._wire.protocol import Close, Event, Failure, Ping, Protocol, Role
+from trio_ws._wire.protocol import Close, Event, Failure, Ping, Pong, Protocol, Role
 
 KEY = b"\x37\xfa\x21\x3d"  # the example of RFC 6455 §5.7
 #: What one call of feed() returns at most: it stops when there is that much, and what is found together stays together.
@@ -101,6 +101,19 @@ class Frames:
             wire += b"" if fin else cuts[number][1]
         return wire
 
+    def fragments(self) -> st.SearchStrategy[bytes]:
+        """Of messages that have a beginning and an end, or not, with texts that are cut anywhere."""
+        first = st.builds(self.frame, st.sampled_from([TEXT, BINARY]), st.sampled_from(FRAGMENTS), fin=st.just(False))
+        one = st.builds(
+            self.frame,
+            st.sampled_from([CONTINUATION] * 8 + [TEXT, BINARY]),
+            st.one_of(st.sampled_from(FRAGMENTS), st.builds(bytes, self.sizes())),
+            fin=st.sampled_from([False, False, True]),
+            rsv=st.sampled_from([0] * 12 + [1, 2, 4]),
+        )
+        others = st.lists(st.one_of(one, one, one, self.controls()), max_size=8)
+        return st.builds(lambda first, others: first + b"".join(others), first, others)
+
     def controls(self) -> st.SearchStrategy[bytes]:
         return st.builds(
             self.frame, st.sampled_from([PING, PONG]), st.builds(bytes, st.sampled_from([0, 1, 4, 125, 126]))
@@ -141,6 +154,20 @@ class Frames:
 
 TEXTS = ["x", "é", "€", "\N{PARTY POPPER}", "aé€\N{PARTY POPPER}"]
 NOT_UTF8 = [b"\xff", b"\xe2\x82", b"fine\xf0\x9f\x8e", b"\xed\xa0\x80", b"x" * 120 + b"\xc0\xaf", b"x" * 200 + b"\xe2"]
+#: What texts are made of when they are cut anywhere, and two that have no place in any.
+FRAGMENTS = [
+    b"",
+    b"x",
+    b"\xe2",
+    b"\x82",
+    b"\xac",
+    b"\xe2\x82",
+    b"\xf0\x9f\x8e",
+    b"\x89",
+    "€".encode() * 50,
+    b"\xff",
+    b"\xed\xa0",
+]
 
 
 @st.composite
@@ -151,7 +178,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
         st.none() | st.builds(Agreed, st.just(15), st.booleans(), st.sampled_from([9, 15]), st.booleans(), st.just(0))
     )
     peer = Frames(role == "server", max_size, agreed)
-    usual = st.one_of(peer.messages(), peer.messages(), peer.controls())
+    usual = st.one_of(peer.messages(), peer.messages(), peer.controls(), peer.fragments())
     parts = draw(st.lists(usual, max_size=6))
     parts += draw(st.lists(st.one_of(usual, peer.closes(), peer.odd()), max_size=2))
     parts += draw(st.lists(usual, max_size=2))
@@ -234,6 +261,83 @@ def test_both_lanes_give_the_same_events_when_cut_anywhere(role: Role, places: i
     for first in range(size):
         for second in range(first + 1, size, 7) if places == 2 else [size]:
             assert events_of(conversation, cut(conversation.wire, [first, second])) == expected
+
+
+# Messages in fragments
+
+
+def fragments_of(peer: Frames) -> dict[str, list[bytes]]:
+    """What may become of a message that began as it should; five fragments and 200 bytes are allowed."""
+    begun = [
+        peer.frame(TEXT, b"a\xe2", fin=False),
+        peer.frame(PING, b"?"),
+        peer.frame(CONTINUATION, b"\x82", fin=False),
+    ]
+    binary = [peer.frame(BINARY, b"x" * 130, fin=False), peer.frame(CONTINUATION, fin=False)]
+    end = peer.frame(CONTINUATION, b"\xac")
+    return {
+        "as it should be": [*begun, end, *binary, peer.frame(PONG), peer.frame(CONTINUATION, b"x" * 70), *begun, end],
+        "within a character": [*begun, peer.frame(CONTINUATION, b"")],
+        "not UTF-8 in the middle": [*begun, peer.frame(CONTINUATION, b"x", fin=False), end],
+        "not UTF-8 at once": [peer.frame(TEXT, b"\xff", fin=False), end],
+        "not UTF-8 in the slow lane": [*begun, peer.frame(PING, b"x" * 126)[:-1], end],
+        "message inside": [*begun, peer.frame(TEXT, b"x"), end],
+        "another one begins": [*binary, peer.frame(BINARY, b"x", fin=False)],
+        "reserved bit": [*begun, peer.frame(CONTINUATION, b"\xac", rsv=2)],
+        "compressed": [*binary, peer.frame(CONTINUATION, b"x", rsv=4)],
+        "wrong mask": [*begun, frame(CONTINUATION, b"\xac", mask=not peer.masked)],
+        "length not minimal": [*binary, peer._odd(0, b"x" * 10, 1, 0, peer.masked)],
+        "one byte too many": [*binary, peer.frame(CONTINUATION, b"x" * 70, fin=False), peer.frame(CONTINUATION, b"x")],
+        "far too many": [*binary, peer._odd(0, b"x", 0, 2**63, peer.masked)],
+        "first one too large": [peer.frame(BINARY, b"x" * 201, fin=False)],
+        "one fragment too many": [*binary, *[peer.frame(CONTINUATION, b"x", fin=False)] * 4],
+        "nothing to go on with": [*begun, end, end],
+        "ping too long": [*begun, peer.frame(PING, b"x" * 126), end],
+        "ping in fragments": [*begun, peer.frame(PING, b"x", fin=False), end],
+        "reserved opcode": [*begun, peer.frame(3), end],
+        "close": [*begun, close(1000, b"bye", mask=peer.masked), end],
+        "close that may not be": [*binary, close(1005, mask=peer.masked)],
+    }
+
+
+@pytest.mark.parametrize("what", fragments_of(Frames(True, 200, None)))
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_both_lanes_give_the_same_events_of_fragments_cut_anywhere(role: Role, what: str) -> None:
+    """Of all that comes, and of any part of it: what is wrong is refused by the same byte."""
+    wire = b"".join(fragments_of(Frames(role == "server", 200, None))[what])
+    conversation = Conversation(role, 200, 5, 0, wire, None)
+    size = len(wire)
+    for end in {*range(1, size, 23), *range(max(1, size - 30), size + 1)}:
+        for pieces in (cut(wire[:end], []), cut(wire[:end], range(end)), cut(wire[:end], range(0, end, 5))):
+            with slow_lane_alone():
+                expected = events_of(conversation, pieces)
+            assert events_of(conversation, pieces) == expected
+    with slow_lane_alone():
+        whole, _ = events_of(conversation, [wire])
+    for place in range(1, size):
+        assert events_of(conversation, cut(wire, [place]))[0] == whole
+    if what == "as it should be":
+        assert whole == [Ping(b"?"), "a€", Pong(b""), b"x" * 200, Ping(b"?"), "a€"]
+    else:
+        differential.compare(conversation)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("size", [1, 3, 50, 10_000])
+def test_plain_fragments_are_not_wsproto_s_to_judge_however_they_come(
+    role: Role, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SlowLane", None)
+    masked = role == "server"
+    endpoint = Protocol(role, max_size=1000, max_fragments=6)
+    first = frame(TEXT, b"a\xe2", fin=False, mask=masked)
+    others = [b"\x82", b"", b"\xac", "é".encode() * 70]
+    rest = b"".join(frame(CONTINUATION, part, fin=False, mask=masked) for part in others)
+    rest += frame(CONTINUATION, b"z", mask=masked)
+    events = list(endpoint.feed(first))
+    for part in cut(rest, range(0, len(rest), size)):
+        events += endpoint.feed(part)
+    assert merge(events) == (["a€" + "é" * 70 + "z"], b"")
 
 
 # More than one turn's work

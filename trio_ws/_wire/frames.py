@@ -113,17 +113,23 @@ def read_header(data: bytes, start: int, masked: bool) -> tuple[int, int] | None
     """Where the payload of the frame at ``start`` begins, and how long it is.
 
     Returns:
-        None for a header that is not there completely, or with which :func:`split` has something wrong.
+        None for a header with which :func:`split` has something wrong. Of one that is not there completely, the payload
+        begins behind the end of ``data``, and is 0 bytes long as long as its length is not there.
     """
+    missing = len(data) + 1, 0
     if start + 2 > len(data):
-        return None
+        return missing
     mask_bit, key_size = (0x80, _KEY_SIZE) if masked else (0, 0)
     size = data[start + 1] - mask_bit
-    payload = start + 2 + key_size
+    payload = start + 2
+    if not 0 <= size <= 127:
+        return None
     if size > 125:
         payload += 2 if size == 126 else 8
-        size = _long_size(data, start, size) if payload <= len(data) else -1
-    return None if size < 0 or payload > len(data) else (payload, size)
+        if payload > len(data):
+            return missing
+        size = _long_size(data, start, size)
+    return None if size < 0 else (payload + key_size, size)
 
 
 def whole_size(head: bytes) -> int | None:

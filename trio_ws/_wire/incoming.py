@@ -18,14 +18,25 @@ class IncomingMessage:
         text: Whether its content is UTF-8, to be decoded here.
         compressed: Whether its content has to be inflated first.
         begun: Whether a part of it has been passed on.
+        plain: Whether it comes in fragments that the fast lane takes: they are not compressed, and nothing has been
+            wrong with any of them.
     """
 
-    __slots__ = ("_begun", "_decoder", "compressed")
+    __slots__ = ("_begun", "_decoder", "compressed", "fragments", "plain", "size", "text")
 
-    def __init__(self, *, text: bool, compressed: bool = False, begun: bool = False) -> None:
+    def __init__(self, *, text: bool, compressed: bool = False, begun: bool = False, plain: bool = False) -> None:
+        self.text = text
         self._decoder: IncrementalDecoder | None = _UTF8Decoder() if text else None
         self.compressed = compressed
         self._begun = begun
+        self.plain = plain
+        #: If it is plain, how many bytes and fragments have been announced.
+        self.size = self.fragments = 0
+
+    @property
+    def undecoded(self) -> bytes:
+        """The beginning of a character whose end has not come."""
+        return b"" if self._decoder is None else self._decoder.getstate()[0]
 
     def decoded(self, content: bytes, finished: bool) -> str | bytes | Piece:
         """The event that this part is. A character may begin in one part and end in another.

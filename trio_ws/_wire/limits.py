@@ -46,6 +46,10 @@ class FrameGuard(Extension):
         #: Which limit was exceeded, for the close frame's reason.
         self.problem: str | None = None
 
+    def go_on(self, size: int, fragments: int) -> None:
+        """So many bytes and frames of a message have come elsewhere; what follows of it comes here."""
+        self._size, self._fragments = size, fragments
+
     def enabled(self) -> bool:
         return True
 

@@ -1,4 +1,4 @@
-"""wsproto's state machine, for every frame that is not plain: fragments, close frames, and what breaks the rules.
+"""wsproto's state machine, for every frame that is not plain: close frames, compressed fragments, broken rules.
 
 What this adds: limits that hold from a frame's header, whole messages told from pieces, one close frame and no more.
 """
@@ -16,7 +16,8 @@ from wsproto.events import CloseConnection
 from .._values import CloseCode
 from .deflate import PerMessageDeflate
 from .events import Close, Failure, Ping, Pong, Role, not_utf8
-from .frames import whole_size
+from .frames import make_frame, whole_size
+from .incoming import IncomingMessage
 from .limits import FrameGuard
 
 __all__ = ["SlowLane"]
@@ -25,6 +26,7 @@ __all__ = ["SlowLane"]
 _MAX_HEADER = 14
 #: The first byte of a fragment between the first and the last (§5.4): FIN, reserved bits and opcode are all 0.
 _MIDDLE = 0
+_FIRST_OF_TEXT, _FIRST_OF_BINARY = 0x01, 0x02
 
 
 class SlowLane:
@@ -80,6 +82,18 @@ class SlowLane:
         end = min(start + self._owed, len(data))
         self._owed -= end - start
         return end
+
+    def go_on(self, message: IncomingMessage) -> None:
+        """Take over a message in the middle, between two of its fragments.
+
+        wsproto knows the state of a message from its fragments. So it gets one that stands for all that have come: of
+        the same kind, and with nothing in it but the beginning of a character that the next one goes on with.
+        """
+        first = _FIRST_OF_TEXT if message.text else _FIRST_OF_BINARY
+        self._wsproto.receive_data(b"".join(make_frame(first, message.undecoded, not self._wsproto.client)))
+        for _ in self._wsproto.events():
+            pass  # of which nothing is to be passed on
+        self._guard.go_on(message.size, message.fragments)
 
     def events(self) -> Iterator[events.Message[Any] | Ping | Pong | Close | Failure]:
         """What that was: a part of a message, as wsproto has it, or an event of ours."""
