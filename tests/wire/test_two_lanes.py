@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.fuzz import differential
 from tests.fuzz.frames import Agreed, Conversation, comparable, encode_length, mask, merge, receive
 from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
-from trio_ws._wire import frames, partial_frame, protocol
+from trio_ws._wire import fast_lane, frames, partial_frame, protocol
 from trio_ws._wire.protocol import Close, Event, Failure, Ping, Pong, Protocol, Role
 
 KEY = b"\x37\xfa\x21\x3d"  # the example of RFC 6455 §5.7
@@ -33,16 +33,18 @@ MOST_INFLATED = 2**16 + 2**14
 @contextmanager
 def slow_lane_alone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "split", lambda data, start, *_: ([], start))
-        patch.setattr(protocol, "read_header", lambda *_: None)
+        for module in (protocol, fast_lane):
+            patch.setattr(module, "split", lambda data, start, *_: ([], start))
+        patch.setattr(fast_lane, "read_header", lambda *_: None)
         yield
 
 
 @contextmanager
 def in_python() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "split", frames.split_in_python)
-        for module in (protocol, partial_frame):
+        for module in (protocol, fast_lane):
+            patch.setattr(module, "split", frames.split_in_python)
+        for module in (fast_lane, partial_frame):
             patch.setattr(module, "mask", frames.mask_in_python)
         yield
 

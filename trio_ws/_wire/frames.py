@@ -13,6 +13,12 @@ from functools import cache
 from struct import Struct
 
 __all__ = [
+    "BINARY",
+    "FIN",
+    "PING",
+    "PONG",
+    "RSV1",
+    "TEXT",
     "accelerated",
     "make_frame",
     "mask",
@@ -23,9 +29,11 @@ __all__ = [
     "whole_size",
 ]
 
-# §5.2: FIN, no reserved bit, and the opcode of a text or of a binary message.
-_TEXT = 0x81
-_BINARY = 0x82
+# First bytes of frames (§5.2): FIN, no reserved bit, and the opcode.
+TEXT, BINARY, PING, PONG = 0x81, 0x82, 0x89, 0x8A
+FIN = 0x80
+#: The bit that marks a compressed message (RFC 7692 §6).
+RSV1 = 0x40
 _KEY_SIZE = 4
 _BYTE = [bytes([number]) for number in range(256)]
 _MEDIUM, _LONG = Struct("!BBH"), Struct("!BBQ")
@@ -96,13 +104,13 @@ def split_in_python(
             payload += 2 if size == 126 else 8
             size = _long_size(data, start, size) if payload <= end else -1
         stop = payload + size
-        if not 0 <= size <= max_size or stop > end or (first != _TEXT and first != _BINARY):
+        if not 0 <= size <= max_size or stop > end or (first != TEXT and first != BINARY):
             break
         message: bytes | bytearray = data[payload:stop]
         if masked:
             message = _xor(message, data[payload - _KEY_SIZE : payload], size)
         try:
-            messages.append(bytes(message) if first == _BINARY else str(message, "utf-8"))
+            messages.append(bytes(message) if first == BINARY else str(message, "utf-8"))
         except UnicodeDecodeError:
             break
         start = stop

@@ -16,7 +16,7 @@ from wsproto.events import CloseConnection
 from .._values import CloseCode
 from .deflate import PerMessageDeflate
 from .events import Close, Failure, Ping, Pong, Role, not_utf8
-from .frames import make_frame, whole_size
+from .frames import BINARY, FIN, TEXT, make_frame, whole_size
 from .incoming import IncomingMessage
 from .limits import FrameGuard
 
@@ -26,7 +26,6 @@ __all__ = ["SlowLane"]
 _MAX_HEADER = 14
 #: The first byte of a fragment between the first and the last (§5.4): FIN, reserved bits and opcode are all 0.
 _MIDDLE = 0
-_FIRST_OF_TEXT, _FIRST_OF_BINARY = 0x01, 0x02
 
 
 class SlowLane:
@@ -89,7 +88,7 @@ class SlowLane:
         wsproto knows the state of a message from its fragments. So it gets one that stands for all that have come: of
         the same kind, and with nothing in it but the beginning of a character that the next one goes on with.
         """
-        first = _FIRST_OF_TEXT if message.text else _FIRST_OF_BINARY
+        first = (TEXT if message.text else BINARY) & ~FIN
         self._wsproto.receive_data(b"".join(make_frame(first, message.undecoded, not self._wsproto.client)))
         for _ in self._wsproto.events():
             pass  # of which nothing is to be passed on
