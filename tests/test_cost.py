@@ -63,7 +63,7 @@ PER_CONNECTION = {
 
 #: For each connection to a server that is opened and closed again by its client, whose request has come by the time it
 #: is accepted: the same three.
-PER_HANDSHAKES = {"plain": (940, 16.5, 8.5), "deflate": (1010, 16.5, 8.5)}
+PER_HANDSHAKES = {"plain": (640, 16.5, 6.5), "deflate": (705, 16.5, 6.5)}
 
 MESSAGES, WARM_UP = 1280, 320
 #: Messages that are counted together, a multiple of what is in flight. Of several such counts the least is taken: on a

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz import differential
 from tests.fuzz.frames import Agreed, Conversation, comparable, encode_length, mask, merge, receive
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame
+from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close, frame
+from tests.raw import frames as frames_in
 from trio_ws._wire import fast_lane, frames, partial_frame, protocol
 from trio_ws._wire.protocol import Close, Event, Failure, Ping, Pong, Protocol, Role
 
@@ -263,6 +264,47 @@ def test_both_lanes_give_the_same_events_when_cut_anywhere(role: Role, places: i
     for first in range(size):
         for second in range(first + 1, size, 7) if places == 2 else [size]:
             assert events_of(conversation, cut(conversation.wire, [first, second])) == expected
+
+
+# Closing
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="no-code"),
+        pytest.param(b"\x03", id="half-a-code"),
+        pytest.param(b"\x03\xe8", id="1000"),
+        pytest.param(b"\x03\xe9" + "müde".encode(), id="1001-and-reason"),
+        pytest.param(b"\x03\xe8\xff", id="reason-not-UTF-8"),
+        pytest.param(b"\x03\xe8" + b"x" * 123, id="longest-reason"),
+        pytest.param(b"\x03\xe8" + b"x" * 124, id="reason-too-long"),
+        pytest.param(b"\x03\xed", id="1005"),
+        pytest.param(b"\x0b\xb8mine", id="3000"),
+    ],
+)
+def test_both_lanes_give_the_same_closing_wherever_it_stands(role: Role, content: bytes) -> None:
+    peer = Frames(role == "server", 200, None)
+    closing = peer.frame(CLOSE, content)
+    behind = peer.frame(TEXT, b"too late")
+    for before in (b"", peer.frame(TEXT, b"x"), peer.frame(BINARY, b"x", fin=False)):
+        wire = before + closing + behind
+        conversation = Conversation(role, 200, 100, 0, wire, None)
+        for cuts in ([], [len(before)], range(len(wire))):
+            with slow_lane_alone():
+                expected = events_of(conversation, cut(wire, cuts))
+            assert events_of(conversation, cut(wire, cuts)) == expected
+            assert isinstance(expected[0][-1], (Close, Failure))
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_closing_handshake_as_it_usually_is_does_without_wsproto(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "SlowLane", None)
+    endpoint = Protocol(role, max_size=200, max_fragments=100)
+    assert endpoint.feed(close(1001, b"bye", mask=role == "server")) == [Close(1001, "bye")]
+    assert not endpoint.open
+    assert list(frames_in(endpoint.close(Close(1001)))) == [Frame(CLOSE, b"\x03\xe9", masked=role == "client")]
 
 
 # Messages in fragments

@@ -1,8 +1,9 @@
 """The fast lane: frames that mean the same in whatever state a connection is (RFC 6455 §5.2 to §5.6).
 
-They are whole messages, pings and pongs, and fragments that are not compressed, as long as nothing is wrong with any of
-them. Whoever is asked about a frame and finds anything unusual answers None, and the frame is wsproto's to judge; so
-nothing is refused here but what only content can tell, which is UTF-8 and compressed data.
+They are whole messages, pings and pongs, the close frames of nearly all connections, and fragments that are not
+compressed, as long as nothing is wrong with any of them. Whoever is asked about a frame and finds anything unusual
+answers None, and the frame is wsproto's to judge; so nothing is refused here but what only content can tell, which is
+UTF-8 and compressed data.
 
 What makes it fast:
 
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from .._values import CloseCode
 from .deflate import PerMessageDeflate
-from .events import Event, Piece, Ping, Pong
-from .frames import BINARY, FIN, PING, PONG, RSV1, TEXT, mask, read_header, split
+from .events import Close, Event, Piece, Ping, Pong
+from .frames import BINARY, CLOSE, FIN, PING, PONG, RSV1, TEXT, mask, read_header, split
 from .incoming import IncomingMessage
 from .limits import most_on_the_wire
 from .partial_frame import PartialFrame
@@ -31,6 +33,13 @@ _FIRST = frozenset([TEXT & ~FIN, BINARY & ~FIN])
 _FRAGMENTS = _FIRST | {0, FIN}
 _DATA = frozenset([TEXT, BINARY])
 _COMPRESSED = frozenset([TEXT | RSV1, BINARY | RSV1])
+_CONTROL = frozenset([PING, PONG, CLOSE])
+#: The first bytes of close frames, and the codes of which there is nothing to judge.
+_USUAL_CODES = {
+    b"": CloseCode.NO_STATUS_RECEIVED,
+    CloseCode.NORMAL_CLOSURE.to_bytes(2): CloseCode.NORMAL_CLOSURE,
+    CloseCode.GOING_AWAY.to_bytes(2): CloseCode.GOING_AWAY,
+}
 
 #: Messages that are taken at once: of empty ones, a read may hold ten thousand.
 MOST_EVENTS = 1000
@@ -52,6 +61,7 @@ class FastLane:
         "_masked",
         "_max_fragments",
         "_max_size",
+        "closed",
         "header",
         "message",
         "partial",
@@ -72,6 +82,8 @@ class FastLane:
         self.header = b""
         #: Whether that message has come, compressed, and there is more of it than what has been inflated at once.
         self.to_inflate = False
+        #: Whether a close frame has been taken: nothing behind it is to be looked at.
+        self.closed = False
         #: Bytes that may be inflated in this turn.
         self.room = 0
 
@@ -101,9 +113,9 @@ class FastLane:
             return None
         first, (payload, size) = data[start], header
         end = payload + size
-        if first in (PING, PONG) and size <= _MAX_CONTROL and end <= len(data):
-            content = self._payload(data, payload, end)
-            return [Ping(content) if first == PING else Pong(content)], end
+        if first in _CONTROL and size <= _MAX_CONTROL and end <= len(data):
+            event = self._control(first, self._payload(data, payload, end))
+            return None if event is None else ([event], end)
         if first in _FRAGMENTS:
             return self._take_fragment(data, start, payload, size)
         if payload > len(data):
@@ -119,6 +131,19 @@ class FastLane:
         if not kept:
             self.message = IncomingMessage(text=text, compressed=compressed)
         return [], payload
+
+    def _control(self, first: int, content: bytes) -> Ping | Pong | Close | None:
+        if first != CLOSE:
+            return Ping(content) if first == PING else Pong(content)
+        code = _USUAL_CODES.get(content[:2])
+        if code is None:
+            return None
+        try:
+            close = Close(code, content[2:].decode())
+        except UnicodeDecodeError:
+            return None
+        self.closed = True
+        return close
 
     def _take_fragment(self, data: bytes, start: int, payload: int, size: int) -> tuple[Sequence[Event], int] | None:
         """The same for a fragment, if this is its place and its message stays within the limits.

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 # First bytes of frames (§5.2): FIN, no reserved bit, and the opcode.
-TEXT, BINARY, PING, PONG = 0x81, 0x82, 0x89, 0x8A
+TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 FIN = 0x80
 #: The bit that marks a compressed message (RFC 7692 §6).
 RSV1 = 0x40

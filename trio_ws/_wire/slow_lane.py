@@ -1,6 +1,6 @@
-"""wsproto's state machine, for every frame that is not plain: close frames, compressed fragments, broken rules.
+"""wsproto's state machine, for every frame that is not plain: compressed fragments, unusual closings, broken rules.
 
-What this adds: limits that hold from a frame's header, whole messages told from pieces, one close frame and no more.
+What this adds: limits that hold from a frame's header, and failures told from closings.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SlowLane:
             return Close(CloseCode.BAD_GATEWAY if self._guard.bad_gateway else event.code, reason)
         return Failure(int(event.code), self._guard.problem or reason)
 
-    # Sending: each returns the bytes of one whole frame
+    # Sending
 
     def fragment(self, data: str | bytes, *, finished: bool) -> bytes:
         """A part of a message in several frames (§5.4)."""
@@ -125,10 +125,3 @@ class SlowLane:
             return bytes(self._wsproto.send(events.TextMessage(data=data, message_finished=finished)))
         except UnicodeEncodeError as exc:
             raise not_utf8(data, "a text message") from exc
-
-    def close(self, close: Close) -> bytes:
-        """A close frame; at most one may be sent, as the first word or as the answer to the peer's (§5.5.1)."""
-        code = None if close.code == CloseCode.NO_STATUS_RECEIVED else close.code
-        # The signature wants a code, but None is wsproto's own way to say "an empty close frame".
-        event = CloseConnection(code=code, reason=close.reason or None)  # type: ignore[arg-type]
-        return bytes(self._wsproto.send(event))
