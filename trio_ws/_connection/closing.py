@@ -31,7 +31,7 @@ class Closing:
         #: What is to be said at the end if that costs no waiting.
         self.farewell: Close | None = None
         #: Whether the reader is to close the stream at its next turn.
-        self.over = False
+        self.over: bool = False
         #: Why the connection closed; None while it has not.
         self.reason: CloseReason | None = None
         self._half_reason: CloseReason | None = None

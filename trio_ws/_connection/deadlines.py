@@ -42,7 +42,7 @@ class Deadlines:
         self._stand_in = stand_in
         self._pong = self._stall = self._close = math.inf
         #: The earliest.
-        self.next = math.inf
+        self.next: float = math.inf
         #: Where the reader waits, if there is a deadline for that.
         self.scope: trio.CancelScope | None = None
         #: Whether a deadline that our own event loop missed has been put off.

@@ -99,13 +99,13 @@ class Reader:
         self._on_broken = on_broken
         self._log = log
         #: Whether the reader has begun, or will have something to do; and whether it leaves its place to others.
-        self.begun = initial_data != b"" or not transport.shared
-        self.stands_aside = False
+        self.begun: bool = initial_data != b"" or not transport.shared
+        self.stands_aside: bool = False
         #: Tasks that wait for the reader to hand them a message, and whether it has just done so.
         self._receivers = 0
         self._given = False
-        self.messages_received = 0
-        self.bytes_received = 0
+        self.messages_received: int = 0
+        self.bytes_received: int = 0
 
     def retire(self) -> None:
         """Nothing will be read any more: let go of the session, which also refers to this."""

@@ -29,7 +29,7 @@ class StandIn:
         #: The reader's task while it stands by.
         self._reader: trio.lowlevel.Task | None = None
         #: Whether another task is reading in its place.
-        self.reading = False
+        self.reading: bool = False
         # Whether the clock looks after this, and whether a task has come to read since it looked last.
         self._watched = self._come = False
         self._as_ever = 0

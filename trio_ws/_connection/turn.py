@@ -17,7 +17,8 @@ class Turn:
     __slots__ = ("received", "sent")
 
     def __init__(self) -> None:
-        self.received = self.sent = 0
+        self.received: int = 0
+        self.sent: int = 0
 
     async def end(self) -> None:
         """Let others run. A cancellation is left to the next wait, so that nothing that was received is lost."""

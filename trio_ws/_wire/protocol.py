@@ -75,10 +75,10 @@ class Protocol:
         self._deflate = deflate
         self._slow: SlowLane | None = None
         #: Whether data and pings may be sent: neither side has sent a close frame, and the peer kept the rules.
-        self.open = True
+        self.open: bool = True
         self._listening = True
         #: Whether :meth:`feed` has stopped before the end of what it was given, and is to be called again.
-        self.pending = False
+        self.pending: bool = False
         self._fast = FastLane(
             masked=not self._masks, max_size=self._max_size, max_fragments=max_fragments, deflate=deflate
         )
