@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import pytest
@@ -243,3 +244,28 @@ async def test_sender_that_has_to_wait_calls_the_reader_back(autojump_clock: tri
             message = await peer.receive()
             assert message is not None
             assert message.payload == bytes(2**22)
+
+
+async def test_who_reads_while_a_torn_send_ends_the_connection_hears_that_it_has_ended() -> None:
+    for _ in range(20):  # which of the two tasks runs first is left to chance
+        async with raw_client(sockets=True, ping_interval=None) as (ws, peer):
+            await have_the_reader_stand_by(ws, peer)
+            number = peer.stream.socket.fileno()  # type: ignore[attr-defined]
+            scope = trio.CancelScope()
+
+            async def receive(ws: WebSocketConnection = ws) -> None:
+                with pytest.raises(ConnectionClosedError):
+                    while True:
+                        await ws.receive()
+
+            async def cut_off(number: int = number, scope: trio.CancelScope = scope) -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                os.write(number, 2 * frame(TEXT, b"in the same moment"))
+                scope.cancel()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()  # from now on it reads
+                nursery.start_soon(cut_off)
+                with scope:
+                    await ws.send(bytes(2**24))

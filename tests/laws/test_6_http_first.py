@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from tests.raw import REQUEST, TEXT, MemoryListener, RawPeer, close, frame
-from trio_ws import Request, Response, WebSocketConnection, WebSocketServer, open_websocket_server
+from trio_ws import ConnectionRejected, Request, Response, WebSocketConnection, WebSocketServer, open_websocket_server
 
 
 async def echo(ws: WebSocketConnection) -> None:
@@ -138,6 +138,23 @@ async def test_hook_that_raises_is_a_500_and_the_server_lives(
         assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
         broken = False
         assert await is_alive(listener)
+
+
+@pytest.mark.parametrize("hook", ["process_request", "process_response", "select_subprotocol"])
+@pytest.mark.parametrize("response", [Response(401, "", {"Content-Length": "0", "Set-Cookie": "a=b"}), Response(101)])
+async def test_rejection_that_a_hook_has_met_elsewhere_is_not_the_answer(
+    hook: str, response: Response, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook may be a client of another server, and what that answers is for the hook alone."""
+
+    def raises(*args: object) -> None:
+        raise ConnectionRejected(response)
+
+    async with running(**{hook: raises}) as (_, listener):
+        answer = await ask(listener, REQUEST)
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert b"Set-Cookie" not in answer
+        assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
 @pytest.mark.parametrize(

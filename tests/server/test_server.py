@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -46,6 +48,41 @@ async def test_full_server_answers_503_and_has_room_again_when_one_leaves(
         await trio.testing.wait_all_tasks_blocked()
         await RawPeer(listener.connect()).open_as_client()
         assert server.statistics().accepted == 3
+
+
+@pytest.mark.parametrize("field", [b"Upgrade: h2c", b"Upgrade: websocket\r\nOrigin: http://elsewhere.example"])
+async def test_refused_client_that_does_not_leave_takes_no_place(
+    field: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = MemoryListener()
+    async with open_websocket_server(until_closed, listeners=[listener], max_connections=1):
+        refused = RawPeer(listener.connect())
+        await refused.send(REQUEST.replace(b"Upgrade: websocket", field))
+        assert (await refused.read_head()).startswith(b"HTTP/1.1 4")
+        await RawPeer(listener.connect()).open_as_client()
+
+
+async def test_servers_in_one_process_do_not_answer_for_each_other(autojump_clock: trio.testing.MockClock) -> None:
+    """Not even if one says with an enumeration what the other says with a plain str."""
+
+    class Word(str, enum.Enum):  # noqa: UP042  # a StrEnum looks the same when it is formatted
+        chat = "chat"
+
+    request = REQUEST.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
+    for options in (
+        {"select_subprotocol": lambda *_: Word.chat},
+        {"subprotocols": [Word.chat]},
+        {"subprotocols": ["chat"]},
+    ):
+        for value in (Word.chat, "chat"):
+            listener = MemoryListener()
+            extra: dict[str, Any] = {"extra_headers": {"X-What": value}, "server_header": value}
+            async with open_websocket_server(until_closed, listeners=[listener], **options, **extra):
+                peer = RawPeer(listener.connect())
+                lines = (await peer.open_as_client(request)).split(b"\r\n")
+                assert lines[-5:-2] == [b"Sec-WebSocket-Protocol: chat", b"X-What: chat", b"Server: chat"]
+                await peer.send(close())
+                await peer.read_to_end()
 
 
 async def test_tls_client_that_says_nothing_is_dropped_at_open_timeout(caplog: pytest.LogCaptureFixture) -> None:

@@ -48,8 +48,9 @@ class Closing:
         self._by = self._by or "remote"
 
     def unsay(self) -> None:
-        """Our close frame never got out."""
+        """Our close frame never got out, so it is the peer's that counts, also one that is still to come."""
         self.sent = None
+        self._by = None if self.received is None else "remote"
 
     def stream_failed(self, exc: BaseException) -> None:
         """The first failure is the cause, unless the connection is closed anyway."""

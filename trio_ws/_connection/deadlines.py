@@ -88,7 +88,8 @@ class Deadlines:
     def limit_the_rest(self) -> None:
         """The end has begun: from here on it is the close deadline that counts."""
         if self._options.close_timeout is not None:
-            self._close = trio.current_time() + self._options.close_timeout
+            # The first that ends it counts; a write that fails later does not put it off.
+            self._close = min(self._close, trio.current_time() + self._options.close_timeout)
         self._set(pong=math.inf, stall=math.inf)
 
     # When one has passed

@@ -163,6 +163,8 @@ class Reader:
             self._on_end()
 
     def _feed(self, data: bytes) -> None:
+        if self._closing.reason is not None:
+            return  # the connection was given up while we waited for this: nobody is to receive it any more
         self.bytes_received += len(data)
         for event in self._protocol.feed(data):
             if isinstance(event, (str, bytes)):

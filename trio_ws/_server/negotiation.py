@@ -17,6 +17,7 @@ from .._values import Headers, Request, Response, quote
 from .._wire.origin import check_origin, validate_origins
 from .._wire.server_handshake import (
     accept_response,
+    check_caller_fields,
     check_subprotocol_names,
     check_upgrade,
     choose_extensions,
@@ -46,9 +47,14 @@ _LONGEST_KEPT = 256
 
 def check_handshake_options(options: HandshakeOptions) -> HandshakeOptions:
     """Find out now, not at the first client, whether these options can be sent."""
-    check_subprotocol_names(options.subprotocols)
     encode_response(_with_server_header(accept_response("", headers=options.extra_headers), options))
-    return attrs.evolve(options, origins=validate_origins(options.origins))
+    return attrs.evolve(
+        options,
+        origins=validate_origins(options.origins),
+        subprotocols=check_subprotocol_names(options.subprotocols),
+        extra_headers=check_caller_fields(options.extra_headers),
+        server_header=None if options.server_header is None else str.__str__(options.server_header),
+    )
 
 
 async def _result(value: _T | Awaitable[_T]) -> _T:
@@ -73,13 +79,14 @@ def _make_answer(extra: Headers, server: str | None, subprotocol: str | None, ex
 _kept_answer = lru_cache(maxsize=64)(_make_answer)
 
 
-def _choose_subprotocol(request: Request, options: HandshakeOptions) -> str | None:
-    offered = offered_subprotocols(request)
+def _choose_subprotocol(request: Request, offered: tuple[str, ...], options: HandshakeOptions) -> str | None:
     if options.select_subprotocol is not None:
         chosen = options.select_subprotocol(request, offered)
-        if chosen is not None and chosen not in offered:
+        if chosen is None:
+            return None
+        if chosen not in offered:
             raise LocalHandshakeError(f"select_subprotocol chose {chosen!r}, which the client does not offer")
-        return chosen
+        return offered[offered.index(chosen)]  # the very str, and not what is equal to it
     # The server's order is the preference; if nothing matches, none is used (RFC 6455 §4.2.2).
     return next((name for name in options.subprotocols if name in offered), None)
 
@@ -93,11 +100,15 @@ async def _first_answer(
         if answer is not None:
             _check_hook_response("process_request", answer, may_be_101=False)
             return answer, None
-    admit()
-    key = check_upgrade(request)
-    check_origin(request, options.origins)
-    subprotocol = _choose_subprotocol(request, options)
-    extensions = choose_extensions(request, upgrade._options.compression)
+    try:
+        key = check_upgrade(request)
+        check_origin(request, options.origins)
+        offered = offered_subprotocols(request)
+        extensions = choose_extensions(request, upgrade._options.compression)
+        admit()  # last, so that those who are refused take nobody's place
+    except ConnectionRejected as exc:
+        return exc.response, None
+    subprotocol = _choose_subprotocol(request, offered, options)
     make = _kept_answer if subprotocol is None or len(subprotocol) <= _LONGEST_KEPT else _make_answer
     return make(options.extra_headers, options.server_header, subprotocol, extensions)(key)
 
@@ -125,12 +136,8 @@ async def _answer(
 ) -> tuple[Response, bytes | None]:
     """The answer, and its bytes if they are known. A hook that raises is a 500 and a log line, no more."""
     request = upgrade.request
-    head = None
     try:
-        try:
-            first, head = await _first_answer(upgrade, options, admit)
-        except ConnectionRejected as exc:
-            first = exc.response
+        first, head = await _first_answer(upgrade, options, admit)
         first = _with_server_header(first, options)
         if options.process_response is None:
             return first, head

@@ -150,7 +150,7 @@ class Upgrade:
             await self.reject(exc.response)
             raise
         if subprotocol is not None:
-            check_subprotocol_names([subprotocol])
+            (subprotocol,) = check_subprotocol_names([subprotocol])
             if subprotocol not in offered:
                 raise LocalHandshakeError(f"the client did not offer the subprotocol {subprotocol!r}")
         response = accept_response(key, subprotocol=subprotocol, extensions=extensions, headers=headers)

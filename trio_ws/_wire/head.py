@@ -172,17 +172,20 @@ def encode_head(start_line: str, fields: Iterable[tuple[str, str]]) -> bytes:
 
 
 def check_fields(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return these names and values if every one may be sent.
+    """Return these names and values if every one may be sent, as ``str`` itself.
+
+    (What is a subclass of it, such as an enumeration, may look different when it is formatted.)
 
     Raises:
         LocalHandshakeError: One may not; the text names it.
     """
-    checked = list(fields)
-    for name, value in checked:
+    checked: list[tuple[str, str]] = []
+    for name, value in fields:
         if not is_token(name):
             raise LocalHandshakeError(f"{quote(name)} is not the name of a header field (RFC 9110 §5.1)")
         if why := _why_not_sent(value):
             raise LocalHandshakeError(f"the value of the header field {quote(name)} {why}")
+        checked.append((str.__str__(name), str.__str__(value)))
     return checked
 
 

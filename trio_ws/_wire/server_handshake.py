@@ -35,6 +35,7 @@ __all__ = [
     "RequestReader",
     "accept_key",
     "accept_response",
+    "check_caller_fields",
     "check_subprotocol_names",
     "check_upgrade",
     "choose_extensions",

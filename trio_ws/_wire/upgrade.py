@@ -44,7 +44,7 @@ def is_key(key: str) -> bool:
 
 
 def check_subprotocol_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of subprotocols that this program gave, if they may be sent (RFC 6455 §4.1).
+    """Return the names of subprotocols that this program gave, as ``str`` itself, if they may be sent (RFC 6455 §4.1).
 
     Raises:
         LocalHandshakeError: One is not a token, or stands there twice.
@@ -57,7 +57,7 @@ def check_subprotocol_names(names: Iterable[str]) -> tuple[str, ...]:
             raise LocalHandshakeError(f"the subprotocol {quote(name)} is not a token")
     if len(set(checked)) != len(checked):
         raise LocalHandshakeError(f"a subprotocol stands there twice: {quote(', '.join(checked))}")
-    return checked
+    return tuple([str.__str__(name) for name in checked])
 
 
 def check_caller_fields(headers: HeadersLike, own: Iterable[str] = ()) -> list[tuple[str, str]]:
