@@ -225,8 +225,6 @@ class PerMessageDeflate(Extension):
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
         # wsproto makes the fragments of a message only. How long that will be nobody knows.
-        if opcode.iscontrol():
-            return rsv, data
         first = opcode is not Opcode.CONTINUATION
         if first:
             self._compressing = self.wanted and self._can_compress
