@@ -75,8 +75,7 @@ def fuzz(target: str, seconds: int, work: Path, *, merge: bool, options: list[st
     from tests.fuzz import budget
 
     fuzz_one = import_module(f"tests.fuzz.{target}").fuzz_one
-    for known in (CORPUS / target).iterdir():  # what is made only once is not to be measured
-        fuzz_one(known.read_bytes())
+    budget.warm_up(fuzz_one, [file.read_bytes() for file in (CORPUS / target).iterdir()])
     budget.measure_every(MEASURE_EVERY)
     # To merge, libFuzzer runs this program again, in a shell and with options of its own.
     command = f"{sys.executable} {__file__} {target} 0"

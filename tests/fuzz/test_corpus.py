@@ -5,6 +5,7 @@ Every run is held to its budget of steps and memory, where a fuzzing engine meas
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import budget
-from tests.fuzz.budget import Budget, OverBudget, measure_every
+from tests.fuzz.budget import Budget, OverBudget, measure_every, warm_up
 from tests.fuzz.run import CORPUS, MAX_LENGTH, TARGETS
 
 
@@ -123,3 +124,17 @@ def test_one_run_in_so_many_is_measured() -> None:
         except OverBudget:
             refused += 1
     assert refused == 10
+
+
+def test_warming_up_measures_and_judges_nothing() -> None:
+    ran = []
+
+    def fuzz_one(data: bytes) -> None:
+        with Budget(steps=0, steps_per_byte=0, memory=0, memory_per_byte=0).spend(0):
+            ran.append(sys.getprofile() is not None)
+
+    warm_up(fuzz_one, [b"x", b"y"])
+    assert ran == [True, True]
+    measure_every(1)
+    with pytest.raises(OverBudget):
+        fuzz_one(b"x")
