@@ -40,7 +40,7 @@ class FragmentedMessage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, begun_to_send, complete = self._session, self._kind is not None, False
+        session, complete = self._session, False
         try:
             if self._kind is not None and error is None:
                 # Which fragment is the last is known only now, so the message ends with an empty one.
@@ -48,7 +48,7 @@ class FragmentedMessage:
                 complete = True
         finally:
             session.sender.messages_sent += complete
-            if begun_to_send and not complete:
+            if self._kind is not None and not complete:
                 session.say_goodbye(Close(CloseCode.INTERNAL_ERROR, "message cut short"))  # nothing may follow a half
             if self._begun:
                 session.sender.end_fragmented()
